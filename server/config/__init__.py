@@ -1,0 +1,1 @@
+"""The configuration: typed sections (`settings`), and where their values come from (`sources`)."""

@@ -1,0 +1,1 @@
+"""Entities and their enumerations: plain data that every layer may know."""
