@@ -1,0 +1,62 @@
+"""The store: one object with the tables' aggregates, over MySQL or SQLite."""
+
+from datetime import timedelta
+
+from server.clock import Clock
+from server.config.settings import Settings
+from server.store import sqlite
+from server.store.contacts import Contacts
+from server.store.database import Database
+from server.store.deliveries import Deliveries
+from server.store.files import Files
+from server.store.groups import Groups
+from server.store.logins import Logins
+from server.store.messages import Messages
+from server.store.migrations import check_revision, migrate
+from server.store.settings import UserSettings
+from server.store.users import Users
+from server.store.writer import PlainBackend, SendBackend, SendWriter
+
+
+class Store:
+    """What lasts. Every method may raise `StoreUnavailable`, within the database's time limit."""
+
+    def __init__(self, database: Database, sending: SendBackend, settings: Settings, clock: Clock) -> None:
+        self._database = database
+        self._writer = SendWriter(sending, database.limit, settings.chat.batch)
+        self._writer.start()
+        self.users = Users(database, clock)
+        self.logins = Logins(database, clock)
+        self.contacts = Contacts(database, clock, timedelta(seconds=settings.chat.request_lifetime))
+        self.groups = Groups(database, clock)
+        self.messages = Messages(database, self._writer, timedelta(seconds=settings.chat.revoke_window))
+        self.deliveries = Deliveries(database)
+        self.settings = UserSettings(database, clock)
+        self.files = Files(database, clock)
+
+    @property
+    def database(self) -> Database:
+        """For the aggregates that live beside this class."""
+        return self._database
+
+    async def ping(self) -> float:
+        """Seconds for a round trip. Raises StoreUnavailable."""
+        return await self._database.ping()
+
+    async def close(self) -> None:
+        """Finishes the sends that were taken in."""
+        await self._writer.close()
+        await self._database.close()
+
+
+async def open_store(settings: Settings, clock: Clock) -> Store:
+    """The store that `settings` name. The embedded database is made and brought up to date.
+
+    Raises:
+        StoreUnavailable
+        SchemaOutdated: MySQL's tables aren't those of this version
+    """
+    await migrate(settings)
+    database = sqlite.SqliteDatabase(sqlite.path(settings.data_dir), settings.sqlite.timeout)
+    await check_revision(database)
+    return Store(database, PlainBackend(database, clock), settings, clock)

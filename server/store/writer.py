@@ -1,0 +1,155 @@
+"""The send writer: sends that arrive while a transaction runs share the next one. No timer gathers them.
+
+One task for each process; several processes may share the database.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from server.clock import Clock
+from server.errors import ApiError
+from server.store.database import Database
+from server.store.errors import StoreUnavailable
+from server.store.sending import Outcome, SendRequest, SendResult, send_all
+
+BATCH_CHARACTERS = 60_000
+"""Of the texts and urls in one batch, so that its INSERT stays below the size (1,024,000 bytes) at which aiomysql
+splits a statement of many rows: a character takes at most 8 bytes."""
+
+
+class SendBackend(ABC):
+    """How a batch gets into the database."""
+
+    @abstractmethod
+    async def send(self, requests: Sequence[SendRequest]) -> list[Outcome]:
+        """All or, where it raises, none of them. Raises StoreUnavailable, DBAPIError."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of what is held open between two batches."""
+
+
+class PlainBackend(SendBackend):
+    """A transaction like any other."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def send(self, requests: Sequence[SendRequest]) -> list[Outcome]:
+        try:
+            return await self._database.write(send_all, requests, self._clock.now(), careful=False)
+        except IntegrityError:
+            return await self._database.write(send_all, requests, self._clock.now(), careful=True)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class _Waiting:
+    __slots__ = ("future", "request")
+
+    def __init__(self, request: SendRequest, future: asyncio.Future[SendResult]) -> None:
+        self.request = request
+        self.future = future
+
+
+class SendWriter:
+    """`start` before use; `close` finishes what was taken in."""
+
+    def __init__(self, backend: SendBackend, limit: float, batch: int) -> None:
+        self._backend = backend
+        self._limit = limit
+        self._batch = batch
+        self._queue: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="send-writer")
+
+    async def close(self) -> None:
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        await self._backend.close()
+
+    async def send(self, request: SendRequest) -> SendResult:
+        """Returns when the message is committed.
+
+        Raises:
+            ApiError: CONTACT_NOT_FOUND, FORBIDDEN
+            StoreUnavailable: and the message may have been committed all the same, if the answer was lost or late.
+        """
+        if self._closing:
+            raise StoreUnavailable("closing")
+        future: asyncio.Future[SendResult] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(request, future))
+        self._wake.set()
+        try:
+            async with asyncio.timeout(self._limit):
+                return await future
+        except TimeoutError as error:
+            raise StoreUnavailable(f"not committed within {self._limit} s") from error
+
+    async def _run(self) -> None:
+        while True:
+            if not self._queue:
+                if self._closing:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            if batch := self._take():
+                await self._commit(batch)
+
+    def _take(self) -> list[_Waiting]:
+        """The next batch; who has given up waiting isn't in it."""
+        batch: list[_Waiting] = []
+        characters = 0
+        while self._queue and len(batch) < self._batch:
+            waiting = self._queue[0]
+            if waiting.future.done():
+                self._queue.popleft()
+                continue
+            request = waiting.request
+            characters += len(request.text) + len(request.image) + len(request.thumbnail)
+            if batch and characters > BATCH_CHARACTERS:
+                break
+            batch.append(self._queue.popleft())
+        return batch
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        """Never raises: what goes wrong is told to those who wait."""
+        try:
+            outcomes: Sequence[Outcome] = await self._backend.send([waiting.request for waiting in batch])
+        except DBAPIError as error:
+            if len(batch) == 1:
+                _fail(batch, error)
+                return
+            for waiting in batch:
+                await self._commit([waiting])
+        except Exception as error:
+            _fail(batch, error)
+        else:
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                if waiting.future.done():
+                    continue
+                if isinstance(outcome, ApiError):
+                    waiting.future.set_exception(outcome)
+                else:
+                    waiting.future.set_result(outcome)
+
+
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.future.done():
+            # an exception of its own for each who waits: raising one adds to its traceback
+            own = StoreUnavailable(*error.args) if isinstance(error, StoreUnavailable) else error
+            waiting.future.set_exception(own)
