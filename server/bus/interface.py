@@ -10,10 +10,10 @@ Every method that talks to the bus raises `BusUnavailable` where the bus didn't 
 operation may or may not have been carried out. Payloads are opaque bytes.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class BusUnavailable(Exception):
@@ -132,8 +132,8 @@ class Lease(Protocol):
         ...
 
 
-TimerHandler = Callable[[str, bytes], Awaitable[None]]
-GroupHandler = Callable[[str], Awaitable[None]]
+TimerHandler = Callable[[str, bytes], Coroutine[Any, Any, None]]
+GroupHandler = Callable[[str], Coroutine[Any, Any, None]]
 TopicHandler = Callable[[bytes], None]
 
 
