@@ -100,6 +100,7 @@ def _migrate_mysql(mysql: Mysql) -> MigrationReport:
             ):
                 raise StoreUnavailable("another migration is running")
             report = _upgrade(connection, f"{mysql.host}:{mysql.port}/{mysql.dbname}")
+            connection.commit()
             connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": name})
             return report
     finally:

@@ -12,6 +12,7 @@ from server.errors import ApiError, ErrorCode
 from server.model.entities import Delivery, Message
 from server.model.enums import ContactStatus, MessageType
 from server.store import rows, sequence
+from server.store.errors import StoreUnavailable
 from server.store.files import change_references
 from server.store.tables import calls, chat_messages, contacts
 
@@ -38,7 +39,7 @@ class SendResult:
     deliveries: list[Delivery]
 
 
-Outcome = SendResult | ApiError
+Outcome = SendResult | ApiError | StoreUnavailable
 
 _member = contacts.alias("member")
 _MEMBERS = (

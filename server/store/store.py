@@ -4,7 +4,6 @@ from datetime import timedelta
 
 from server.clock import Clock
 from server.config.settings import Settings
-from server.store import sqlite
 from server.store.contacts import Contacts
 from server.store.database import Database
 from server.store.deliveries import Deliveries
@@ -13,7 +12,11 @@ from server.store.groups import Groups
 from server.store.logins import Logins
 from server.store.messages import Messages
 from server.store.migrations import check_revision, migrate
+from server.store.mysql import MysqlDatabase
+from server.store.mysql_sending import MysqlBackend
 from server.store.settings import UserSettings
+from server.store.sqlite import SqliteDatabase
+from server.store.sqlite import path as sqlite_path
 from server.store.users import Users
 from server.store.writer import PlainBackend, SendBackend, SendWriter
 
@@ -56,7 +59,18 @@ async def open_store(settings: Settings, clock: Clock) -> Store:
         StoreUnavailable
         SchemaOutdated: MySQL's tables aren't those of this version
     """
-    await migrate(settings)
-    database = sqlite.SqliteDatabase(sqlite.path(settings.data_dir), settings.sqlite.timeout)
-    await check_revision(database)
-    return Store(database, PlainBackend(database, clock), settings, clock)
+    database: Database
+    sending: SendBackend
+    if settings.mysql is None:
+        await migrate(settings)
+        database = SqliteDatabase(sqlite_path(settings.data_dir), settings.sqlite.timeout)
+        sending = PlainBackend(database, clock)
+    else:
+        database = MysqlDatabase(settings.mysql)
+        sending = MysqlBackend(database, clock)
+    try:
+        await check_revision(database)
+    except BaseException:
+        await database.close()
+        raise
+    return Store(database, sending, settings, clock)

@@ -7,11 +7,11 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
+from typing import ClassVar
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from server.clock import Clock
-from server.errors import ApiError
 from server.store.database import Database
 from server.store.errors import StoreUnavailable
 from server.store.sending import Outcome, SendRequest, SendResult, send_all
@@ -23,6 +23,9 @@ splits a statement of many rows: a character takes at most 8 bytes."""
 
 class SendBackend(ABC):
     """How a batch gets into the database."""
+
+    share_from: ClassVar[int] = 2
+    """So many sends have to wait for a transaction that they share to be worth it."""
 
     @abstractmethod
     async def send(self, requests: Sequence[SendRequest]) -> list[Outcome]:
@@ -113,7 +116,8 @@ class SendWriter:
         """The next batch; who has given up waiting isn't in it."""
         batch: list[_Waiting] = []
         characters = 0
-        while self._queue and len(batch) < self._batch:
+        size = self._batch if len(self._queue) >= self._backend.share_from else 1
+        while self._queue and len(batch) < size:
             waiting = self._queue[0]
             if waiting.future.done():
                 self._queue.popleft()
@@ -141,10 +145,10 @@ class SendWriter:
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 if waiting.future.done():
                     continue
-                if isinstance(outcome, ApiError):
-                    waiting.future.set_exception(outcome)
-                else:
+                if isinstance(outcome, SendResult):
                     waiting.future.set_result(outcome)
+                else:
+                    waiting.future.set_exception(outcome)
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
