@@ -50,14 +50,16 @@ class Owed:
 class Record:
     """All that a process needs to go on with a call from here.
 
-    `fence` is that of the owner who wrote it; `unsaved` are the entries of the timeline that aren't in the
-    database yet.
+    `fence` is that of the owner who wrote it. `seq` is the last entry of the inbox that is in here; `unsaved` are the
+    entries of the timeline that aren't in the database yet, and `noted` counts all that there ever were.
     """
 
     fence: int
     call: CallState
     owed: Owed = Owed()
+    seq: int = 0
     unsaved: tuple[TimelineEntry, ...] = ()
+    noted: int = 0
 
     @property
     def order(self) -> tuple[int, int]:
@@ -106,7 +108,9 @@ def encode_record(record: Record) -> bytes:
             "fence": record.fence,
             "call": call_to_json(record.call),
             "owed": [int(owed.status), owed.handled, answers],
+            "seq": record.seq,
             "unsaved": record.unsaved,
+            "noted": record.noted,
         }
     )
 
@@ -118,7 +122,9 @@ def decode_record(data: bytes) -> Record:
         value["fence"],
         call_from_json(value["call"]),
         Owed(bool(status), tuple(handled), tuple((Asked(*asked), _code(refusal)) for asked, refusal in answers)),
+        value["seq"],
         tuple(TimelineEntry(at, user_id, Happening(what), detail) for at, user_id, what, detail in value["unsaved"]),
+        value["noted"],
     )
 
 

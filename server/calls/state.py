@@ -139,9 +139,9 @@ def new_call(call_id: int, members: tuple[int, ...], created: int) -> CallState:
 
 
 def transition(call: CallState, event: Event, now: int, rules: Rules) -> Step:
-    """What `event` makes of `call` at `now` (milliseconds since 1970). The version grows if anything changed."""
+    """What `event` makes of `call` at `now` (milliseconds since 1970). What changes it or is noted makes a version."""
     step = _transition(call, event, now, rules)
-    if step.call == call:
+    if step.call == call and not any(isinstance(effect, Noted) for effect in step.effects):
         return Step(call, step.effects)
     return Step(replace(step.call, version=call.version + 1), step.effects)
 

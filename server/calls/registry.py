@@ -1,0 +1,155 @@
+"""The calls as the rest of a process uses them: begin one, ask its manager wherever it is, take a seat in it."""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Mapping
+
+from server.bus.interface import Bus, BusUnavailable, MailboxLost, Post
+from server.calls.audit import Audit
+from server.calls.codec import Asked, Said, decode_answer, encode_said
+from server.calls.crew import Crew
+from server.calls.deadlines import Deadlines
+from server.calls.events import HangUp, Join, Tick
+from server.calls.manager import Manager
+from server.calls.metrics import CallMetrics
+from server.calls.monitor import Monitor
+from server.calls.names import MANAGER, REPLIES_TTL, call_group, replies_address
+from server.calls.office import Office
+from server.calls.outbox import Outbox
+from server.calls.ports import CallNotifier, CallStore, CallTimes
+from server.calls.seats import Seats
+from server.calls.state import Rules
+from server.clock import Clock
+from server.errors import ApiError, ErrorCode
+from server.store.errors import StoreUnavailable
+
+_log = logging.getLogger(__name__)
+
+_ASK_AGAIN = 2.0
+_NOBODY = 0.2
+_FLUSH = 1.0
+
+
+class Calls:
+    """`start` before use, `stop` after; the bus and the store outlive it."""
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        store: CallStore,
+        notifier: CallNotifier,
+        clock: Clock,
+        times: CallTimes,
+        metrics: CallMetrics,
+        seat_limit: int = 10_000,
+    ) -> None:
+        self._bus = bus
+        self._store = store
+        self._times = times
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, asyncio.Future[ErrorCode | None]] = {}
+        self._crew = Crew()
+        self._outbox = Outbox(bus, self._want)
+        self._deadlines: Deadlines[int] = Deadlines(lambda call_id: self._outbox.say(call_id, Tick()))
+        rules = Rules(ring=round(times.ring * 1000), silence=round(times.heartbeat_timeout * 1000))
+        office = Office(bus, store, notifier, clock, rules, self._deadlines, self._suspect, metrics)
+        self._monitor = Monitor(office, times.lease, self._outbox.forget)
+        self._audit = Audit(bus, self._outbox, self._monitor.managers)
+        self.seats = Seats(
+            bus, store, self._outbox, clock, metrics, heartbeat_timeout=times.heartbeat_timeout, limit=seat_limit
+        )
+
+    @property
+    def managers(self) -> Mapping[int, Manager]:
+        """The managers of this process by their calls."""
+        return self._monitor.managers
+
+    async def start(self) -> None:
+        self._bus.on_disruption(self._disrupted)
+        self._crew.start(self._outbox.run(), "call outbox")
+        self._crew.start(self._read_answers(), "call answers")
+        self._crew.start(self._audit.run(), "call audit")
+        await self._monitor.start()
+
+    async def stop(self) -> None:
+        """Hand every call over. Its seats should have been left before."""
+        await self._outbox.drain(_FLUSH)
+        await self._monitor.stop()
+        await self._crew.close()
+        self._deadlines.close()
+        self.seats.close()
+
+    async def begin(self, call_id: int) -> None:
+        """Manage a call that was just created. If that fails, it is logged, and the call begins with the next look
+        for calls without an owner, here or elsewhere."""
+        await self._monitor.take(call_id, created=True)
+
+    async def ask(self, call_id: int, event: Join | HangUp) -> None:
+        """Have the call's manager carry out `event`.
+
+        Raises:
+            ApiError: with its refusal; CALL_MANAGER_GONE if no manager answers in time.
+        """
+        number = next(self._numbers)
+        answer: asyncio.Future[ErrorCode | None] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
+        post = Post(call_group(call_id), encode_said(Said(event, Asked(self._bus.process_id, number))), MANAGER)
+        try:
+            async with asyncio.timeout(self._times.answer):
+                refusal = await self._ask(call_id, post, answer, hangs_up=isinstance(event, HangUp))
+        except TimeoutError as error:
+            raise ApiError(ErrorCode.CALL_MANAGER_GONE) from error
+        finally:
+            del self._asked[number]
+        if refusal is not None:
+            raise ApiError(refusal)
+
+    async def _ask(
+        self, call_id: int, post: Post, answer: "asyncio.Future[ErrorCode | None]", *, hangs_up: bool
+    ) -> ErrorCode | None:
+        while True:
+            heard = 0
+            try:
+                (heard,) = await self._bus.post([post])
+                if not heard and await self._has_ended(call_id):
+                    return None if hangs_up else ErrorCode.CALL_ENDED
+            except (BusUnavailable, StoreUnavailable) as error:
+                _log.warning("call %d: its manager can't be asked: %s", call_id, error)
+            if not heard:
+                self._monitor.want(call_id)
+            done, _ = await asyncio.wait({answer}, timeout=_ASK_AGAIN if heard else _NOBODY)
+            if done:
+                return answer.result()
+
+    async def _has_ended(self, call_id: int) -> bool:
+        record = await self._store.record(call_id)
+        return record is None or not record.call.open
+
+    async def _read_answers(self) -> None:
+        address = replies_address(self._bus.process_id)
+        while True:
+            try:
+                mailbox = await self._bus.open_mailbox(address, ttl=REPLIES_TTL, create=True)
+                while True:
+                    for entry in await mailbox.read():
+                        number, refusal = decode_answer(entry.data)
+                        answer = self._asked.get(number)
+                        if answer is not None and not answer.done():
+                            answer.set_result(refusal)
+                        mailbox.ack(entry.seq)
+            except MailboxLost:
+                continue
+            except BusUnavailable:
+                await asyncio.sleep(_NOBODY)
+
+    def _want(self, call_id: int) -> None:
+        self._monitor.want(call_id)
+
+    def _suspect(self, call_id: int) -> None:
+        self._audit.suspect(call_id)
+
+    def _disrupted(self) -> None:
+        self._monitor.disrupted()
+        self._audit.suspect_all()

@@ -1,0 +1,338 @@
+"""A seat: one user's open call socket, as the process that reads it sees the call.
+
+What the client is sent follows from views: the seat compares each with the one before and tells what changed, so a
+view that is lost, late or repeated does no harm, and the death of the call's owner isn't felt. A seat that
+sees that its manager takes it for lost says that it is up.
+"""
+
+import asyncio
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple
+
+from server.bus.interface import Address, BusUnavailable, Mailbox, MailboxLost, MailboxTaken, Post
+from server.calls import view as views
+from server.calls.events import MediaSeen, SocketLost, SocketUp
+from server.calls.names import SEAT_TTL, call_group, seat_name
+from server.calls.view import Place, Signal, View
+from server.errors import ApiError, ErrorCode, Language
+from server.model.enums import CallStatus, EndReason, UserState
+from server.store.errors import StoreUnavailable
+from server.wire import call as wire
+
+if TYPE_CHECKING:
+    from server.calls.seats import Seats
+
+_AGAIN = 2.0
+"""Seconds after which a socket that nobody noticed says again that it is up."""
+_PAUSE = 0.5
+
+
+class SeatOverloaded(Exception):
+    """The client says more than can be passed on."""
+
+
+class _Entry(Enum):
+    """How far a seat has come in."""
+
+    OUTSIDE = auto()
+    IN = auto()
+    """The client has been sent the states; the others don't know that it is online."""
+    KNOWN = auto()
+
+
+class Batch(NamedTuple):
+    """Frames for the client. After `last`, its socket is closed."""
+
+    frames: list[str]
+    last: bool
+
+
+class Seat:
+    """Made by `Seats.seat`; `enter` first, then `next` again and again, at last `leave`.
+
+    `client` tells one page of the user from another: what waited for the one isn't for the other.
+    """
+
+    def __init__(self, seats: "Seats", call_id: int, user_id: int, client: str, language: Language) -> None:
+        self.call_id = call_id
+        self.user_id = user_id
+        self._seats = seats
+        self._client = client
+        self._language = language
+        self._entry = _Entry.OUTSIDE
+        self._over = False
+        self._socket = 0
+        self._said_at = 0.0
+        self._view: View | None = None
+        self._mailbox: Mailbox | None = None
+        self._round = 0
+        self._seen_seq = 0
+        self._framed_seq = 0
+        self._confirmed_seq = 0
+        self._heard: dict[int, tuple[int, int]] = {}
+        self._number = 0
+        self._held: list[Post] = []
+        self._unposted = 0
+
+    @property
+    def socket(self) -> int:
+        """The number by which the manager knows this socket."""
+        return self._socket
+
+    @property
+    def inside(self) -> bool:
+        return self._entry is not _Entry.OUTSIDE
+
+    @property
+    def _open_now(self) -> Mailbox:
+        if self._mailbox is None:
+            raise RuntimeError("a seat must be entered first")
+        return self._mailbox
+
+    # what the client is sent
+
+    async def enter(self) -> Batch:
+        """Take the seat; gives the first frames: the states of all, unless the client is sent away.
+
+        Raises:
+            BusUnavailable, StoreUnavailable: the client may try again.
+        """
+        return await self._open()
+
+    async def next(self) -> Batch:
+        """The next frames, once there are any."""
+        while True:
+            try:
+                entries = await self._open_now.read()
+            except MailboxTaken:
+                return self._end([wire.unauthorized_frame()])
+            except MailboxLost:
+                if (batch := await self._reopen()).frames:
+                    return batch
+                continue
+            frames: list[str] = []
+            for entry in entries:
+                frames += self._take(entry.data)
+                self._seen_seq = entry.seq
+                if self._over:
+                    break
+            if frames:
+                self._framed_seq = self._seen_seq
+                return Batch(frames, self._over)
+            self.confirm((self._round, self._confirmed_seq))
+
+    def mark(self) -> tuple[int, int]:
+        """Names all that `next` gave so far, for `confirm`."""
+        return self._round, self._seen_seq
+
+    def confirm(self, mark: tuple[int, int]) -> None:
+        """The client has everything up to `mark`."""
+        number, seq = mark
+        if number != self._round:
+            return
+        self._confirmed_seq = max(self._confirmed_seq, seq)
+        if self._confirmed_seq >= self._framed_seq:
+            self._confirmed_seq = self._seen_seq  # since then came nothing that the client was sent
+        if self._confirmed_seq:
+            self._open_now.ack(self._confirmed_seq)
+
+    def _take(self, data: bytes) -> list[str]:
+        match views.decode(data):
+            case View() as view:
+                return self._see(view)
+            case Signal(from_user_id, socket, number, frame):
+                if self._entry is _Entry.OUTSIDE or (socket, number) <= self._heard.get(from_user_id, (0, 0)):
+                    return []
+                self._heard[from_user_id] = (socket, number)
+                return [frame]
+
+    async def _open(self) -> Batch:
+        self._mailbox = mailbox = await self._open_mailbox()
+        self._round += 1
+        self._seen_seq = self._framed_seq = self._confirmed_seq = 0
+        record = await self._seats.record(self.call_id)  # after the mailbox is open: no view falls between
+        member = None if record is None else record.call.member(self.user_id)
+        if record is None or member is None:
+            return self._end([wire.unauthorized_frame()])
+        self._number_socket(max(member.socket, _parse_note(mailbox.note)[0]))
+        return Batch(self._see(View.of(record), again=True), self._over)
+
+    async def _open_mailbox(self) -> Mailbox:
+        """Take the mailbox over from this user's former socket, with what waits in it if that was of the same page."""
+        address = Address(call_group(self.call_id), seat_name(self.user_id))
+        while True:
+            note = _note(self._socket, self._client)
+            mailbox = await self._seats.bus.open_mailbox(address, ttl=SEAT_TTL, create=True, note=note)
+            if _parse_note(mailbox.note)[1] == self._client:
+                return mailbox
+            self._socket = max(self._socket, _parse_note(mailbox.note)[0])
+            await mailbox.close(keep=False)
+
+    async def _reopen(self) -> Batch:
+        """The bus has forgotten the mailbox. Frames may be missing: the client gets all states again."""
+        while True:
+            try:
+                return await self._open()
+            except (BusUnavailable, StoreUnavailable):
+                await asyncio.sleep(_PAUSE)
+
+    def _see(self, view: View, *, again: bool = False) -> list[str]:
+        """What the client is told of `view`; `again`: all of it, as far as it is inside."""
+        before = self._view
+        if before is not None and view.order < before.order:
+            view = before
+        self._view = view
+        frames: list[str] = []
+        if self._entry is not _Entry.OUTSIDE:
+            frames = self._states(view) if again or before is None else self._changes(before, view)
+        return frames + self._see_myself(view, view.members[self.user_id])
+
+    def _see_myself(self, view: View, me: Place) -> list[str]:
+        if view.status is CallStatus.END:
+            return self._end([wire.ended_frame(view.reason)]).frames
+        if me.socket > self._socket:
+            return self._end([wire.unauthorized_frame()]).frames
+        known = me.socket == self._socket
+        match me.state:
+            case UserState.INVITED | UserState.REJECTED:
+                return self._end([wire.unauthorized_frame()]).frames
+            case UserState.DEAD if known:
+                told = [wire.ended_frame(me.left)]
+                if me.left is EndReason.BUSY:
+                    told.insert(0, wire.error_frame(ApiError(ErrorCode.CALLER_BUSY).text(self._language)))
+                return self._end(told).frames
+            case UserState.ACCEPTED | UserState.OFFLINE if known and self._said_at:
+                self._number_socket(self._socket)  # taken for lost
+                self._come_up()
+                return []
+            case UserState.ONLINE if known:
+                entered = self._come_in(view)
+                self._become_known()
+                return entered
+            case UserState.DEAD:
+                self._come_up_again()
+                return []  # back in the call only if the manager says so
+            case UserState.ONLINE:
+                entered = self._come_in(view)
+                self._become_known()  # by the socket before, whose loss nobody noticed
+                self._come_up_again()
+                return entered
+            case UserState.ACCEPTED | UserState.OFFLINE:
+                entered = self._come_in(view)
+                self._come_up_again()
+                return entered
+
+    def _come_in(self, view: View) -> list[str]:
+        if self._entry is not _Entry.OUTSIDE:
+            return []
+        self._entry = _Entry.IN
+        return self._states(view)
+
+    def _become_known(self) -> None:
+        if self._entry is _Entry.IN:
+            self._entry = _Entry.KNOWN
+            for post in self._held:
+                self._seats.outbox.send(post, self._posted)
+            self._held.clear()
+
+    def _states(self, view: View) -> list[str]:
+        """All states; the client's own as it has become, which the view may not show yet."""
+        states = (
+            wire.MemberState(user_id, UserState.ONLINE if user_id == self.user_id else place.state)
+            for user_id, place in view.members.items()
+        )
+        started = [wire.started_frame()] if view.status is CallStatus.ACTIVE else []
+        return [wire.all_states_frame(states), *started]
+
+    def _changes(self, before: View, after: View) -> list[str]:
+        frames = [
+            wire.one_state_frame(wire.MemberState(user_id, place.state))
+            for user_id, place in after.members.items()
+            if place.state is not before.members[user_id].state and user_id != self.user_id
+        ]
+        if after.status is CallStatus.ACTIVE and before.status is not CallStatus.ACTIVE:
+            frames.append(wire.started_frame())
+        return frames
+
+    def _end(self, frames: list[str]) -> Batch:
+        self._over = True
+        return Batch(frames, True)
+
+    # what the manager is told
+
+    def _number_socket(self, above: int) -> None:
+        """Take a number above all that this user had, for a mailbox opened now."""
+        self._socket = max(self._seats.now(), above + 1, self._socket + 1)
+        self._said_at = 0.0
+        self._open_now.ack(0, _note(self._socket, self._client))
+
+    def _come_up(self) -> None:
+        self._said_at = asyncio.get_running_loop().time()
+        self._seats.outbox.say(self.call_id, SocketUp(self.user_id, self._socket))
+
+    def _come_up_again(self) -> None:
+        """Say it unless it was said a moment ago."""
+        if not self._said_at or asyncio.get_running_loop().time() >= self._said_at + _AGAIN:
+            self._come_up()
+
+    async def leave(self) -> None:
+        """The socket is gone."""
+        self._seats.left(self)
+        if self._said_at and not self._over:
+            self._seats.outbox.say(self.call_id, SocketLost(self.user_id, self._socket))
+        if self._mailbox is not None:
+            await self._mailbox.close(keep=not self._over)
+
+    # what the client says
+
+    def heard(self, frame: wire.ClientFrame) -> str | None:
+        """Take in a frame of the client; gives a frame that answers it, if any.
+
+        Raises:
+            SeatOverloaded: the socket must be closed.
+        """
+        match frame:
+            case wire.Heartbeat():
+                self._seats.heartbeat(self)
+            case wire.Signaling(to_user_id, message):
+                return self._signal(to_user_id, message)
+            case wire.MediaSeen(user_id):
+                self._seats.outbox.say(self.call_id, MediaSeen(self.user_id, user_id))
+            case wire.Unknown():
+                pass
+        return None
+
+    def _signal(self, to_user_id: int, message: str) -> str | None:
+        """Pass `message` on to another who is online, or was a moment ago: its mailbox waits for it a while."""
+        if self._view is None or self._entry is _Entry.OUTSIDE:
+            return None
+        place = self._view.members.get(to_user_id)
+        if place is None or to_user_id == self.user_id:
+            return wire.error_frame(ApiError(ErrorCode.USER_NOT_FOUND).text(self._language))
+        if place.state not in (UserState.ONLINE, UserState.OFFLINE):
+            return None
+        self._unposted += 1
+        if self._unposted > self._seats.limit:
+            raise SeatOverloaded
+        self._seats.metrics.signals.inc()
+        self._number += 1
+        signal = Signal(self.user_id, self._socket, self._number, wire.signaling_frame(self.user_id, message))
+        post = Post(call_group(self.call_id), views.encode_signal(signal), seat_name(to_user_id))
+        if self._entry is _Entry.KNOWN:
+            self._seats.outbox.send(post, self._posted)
+        else:
+            self._held.append(post)
+        return None
+
+    def _posted(self) -> None:
+        self._unposted -= 1
+
+
+def _note(socket: int, client: str) -> bytes:
+    """What is left beside the mailbox for the user's next socket."""
+    return f"{socket} {client}".encode()
+
+
+def _parse_note(note: bytes) -> tuple[int, str]:
+    socket, _, client = note.decode().partition(" ")
+    return int(socket or 0), client
