@@ -1,0 +1,1 @@
+"""How the program runs: metrics, logs, processes, start and stop."""

@@ -1,0 +1,1 @@
+"""The two WebSocket endpoints, on one connection core."""

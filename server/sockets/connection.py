@@ -1,0 +1,194 @@
+"""One WebSocket connection with its limits, and the per-process watch over all of them.
+
+A connection has no timer of its own: one tick a second looks at all of them for silence and for sends that hang.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from server.runtime.metrics import Metrics
+from server.services.sessions import OutletClosed
+from server.sockets.close_codes import Close
+from server.tasks import OwnedTasks
+
+_TICK = 1.0
+_RATE_WINDOW = 10.0
+_CLOSE_WAIT = 2.0
+"""Seconds that a client has for its part of a closing handshake."""
+
+
+class Closed(OutletClosed):
+    """The connection is closed or must be, for this reason."""
+
+    def __init__(self, why: Close) -> None:
+        super().__init__(why.name)
+        self.why = why
+
+
+class Connection:
+    """An accepted WebSocket. One task reads (`receive`); writers take turns by themselves.
+
+    `pong` is called at each protocol pong and says whether it was asked for.
+    """
+
+    __slots__ = (
+        "_count",
+        "_frames_per_second",
+        "_request",
+        "_socket",
+        "_window",
+        "closing",
+        "heard",
+        "pong",
+        "sending_since",
+        "silence",
+        "slow_after",
+    )
+
+    def __init__(
+        self, request: web.Request, *, frame_limit: int, frames_per_second: int, silence: float, slow_after: float
+    ) -> None:
+        # compression costs 90 KiB a connection and more CPU than it saves on short frames
+        self._socket = web.WebSocketResponse(
+            compress=False, autoping=False, max_msg_size=frame_limit, timeout=_CLOSE_WAIT, decode_text=True
+        )
+        self._request = request
+        self._frames_per_second = frames_per_second
+        self._window = 0.0
+        self._count = 0
+        self.heard = asyncio.get_running_loop().time()
+        self.sending_since = 0.0
+        self.silence = silence
+        self.slow_after = slow_after
+        self.closing: Close | None = None
+        self.pong: Callable[[], bool] | None = None
+
+    @property
+    def response(self) -> web.WebSocketResponse:
+        return self._socket
+
+    async def prepare(self) -> None:
+        await self._socket.prepare(self._request)
+
+    async def receive(self) -> str:
+        """The next text frame. Pings are answered and pongs reported on the way.
+
+        Raises:
+            Closed
+        """
+        while True:
+            message = await self._socket.receive()
+            if self.closing is not None:
+                raise Closed(self.closing)
+            now = self.heard = asyncio.get_running_loop().time()
+            if message.type is WSMsgType.PONG and self.pong is not None and self.pong():
+                continue
+            self._count_frame(now)
+            match message.type:
+                case WSMsgType.TEXT:
+                    text: str = message.data
+                    return text
+                case WSMsgType.PONG:
+                    continue
+                case WSMsgType.PING:
+                    await self._send(self._socket.pong(message.data))
+                case WSMsgType.BINARY:
+                    raise Closed(Close.UNSUPPORTED_DATA)
+                case WSMsgType.ERROR:
+                    raise Closed(Close.TOO_BIG if self._socket.close_code == Close.TOO_BIG.code else Close.NORMAL)
+                case _:
+                    raise Closed(Close.NORMAL)
+
+    def _count_frame(self, now: float) -> None:
+        if now - self._window > _RATE_WINDOW:
+            self._window, self._count = now, 0
+        self._count += 1
+        if self._count > self._frames_per_second * _RATE_WINDOW:
+            raise Closed(Close.POLICY)
+
+    async def send(self, text: str) -> None:
+        """Raises Closed."""
+        await self._send(self._socket.send_str(text))
+
+    async def ping(self, payload: bytes) -> None:
+        """Raises Closed."""
+        await self._send(self._socket.ping(payload))
+
+    async def _send(self, sending: Coroutine[Any, Any, None]) -> None:
+        self.sending_since = self.sending_since or asyncio.get_running_loop().time()
+        try:
+            await sending
+        except (ConnectionError, RuntimeError) as error:
+            raise Closed(self.closing or Close.NORMAL) from error
+        finally:
+            self.sending_since = 0.0
+
+    async def close(self, why: Close) -> None:
+        """Say goodbye; a client that doesn't answer is cut off after a moment."""
+        self.closing = self.closing or why
+        await self._socket.close(code=why.code, message=why.reason.encode())
+
+    def abort(self, why: Close) -> None:
+        """Cut the connection at once."""
+        self.closing = self.closing or why
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+
+class ConnectionWatch:
+    """All connections of this process: closes the silent and the stuck, sends all away when the server stops."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._open: dict[Connection, str] = {}
+        self._tasks = OwnedTasks("connections")
+        self._draining = False
+
+    def start(self) -> None:
+        self._tasks.start(self._watch(), "watch")
+
+    async def close(self) -> None:
+        await self._tasks.close()
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, connection: Connection, kind: str) -> None:
+        self._open[connection] = kind
+        self._metrics.sockets.labels(kind).inc()
+
+    def remove(self, connection: Connection, why: Close) -> None:
+        kind = self._open.pop(connection)
+        self._metrics.sockets.labels(kind).dec()
+        self._metrics.socket_closes.labels(kind, why.name.lower()).inc()
+
+    def close_soon(self, connection: Connection, why: Close) -> None:
+        """Close it without waiting for that."""
+        self._tasks.start(connection.close(why), why.name)
+
+    async def drain(self, spread: float) -> None:
+        """Tell every client to come back, evenly over `spread` seconds, so that they don't all come at once."""
+        self._draining = True
+        connections = list(self._open)
+        for number, connection in enumerate(connections):
+            self.close_soon(connection, Close.RESTART)
+            if number + 1 < len(connections):
+                await asyncio.sleep(spread / len(connections))
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_TICK)
+            now = loop.time()
+            for connection in list(self._open):
+                if connection.sending_since and now - connection.sending_since > connection.slow_after:
+                    connection.abort(Close.SLOW)
+                elif now - connection.heard > connection.silence:
+                    connection.abort(Close.SILENT)
