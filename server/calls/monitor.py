@@ -11,12 +11,12 @@ from types import MappingProxyType
 
 from server.bus.interface import Address, Bus, BusUnavailable, Lease, MailboxTaken
 from server.calls.codec import Record, decode_record
-from server.calls.crew import Crew
 from server.calls.manager import LeaseLost, Manager
 from server.calls.names import CALL_PREFIX, INBOX_TTL, MANAGER, RELEASED_TOPIC, STATE_KEY, call_group, call_of
 from server.calls.office import Office
 from server.calls.ports import Superseded
 from server.store.errors import StoreUnavailable
+from server.tasks import OwnedTasks
 
 _log = logging.getLogger(__name__)
 
@@ -35,12 +35,12 @@ class Monitor:
         self._lease = lease
         self._ended = ended
         self._managers: dict[int, Manager] = {}
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, asyncio.Task[None]] = {}
         self._taking: set[int] = set()
         self._known: dict[int, float] = {}
         self._scan_now = asyncio.Event()
         self._stopping = False
-        self._crew = Crew()
+        self._tasks = OwnedTasks("calls")
 
     @property
     def managers(self) -> Mapping[int, Manager]:
@@ -54,16 +54,16 @@ class Monitor:
     async def start(self) -> None:
         self._bus.on_lease_expired(CALL_PREFIX, self._lease_expired)
         self._bus.on_broadcast(RELEASED_TOPIC, lambda data: self.want(int(data)))
-        self._crew.start(self._scan(), "call scan")
+        self._tasks.start(self._scan(), "scan")
 
     async def stop(self) -> None:
         """Hand every call over."""
         self._stopping = True
         for manager in self._managers.values():
             manager.stop()
-        if tasks := list(self._tasks.values()):
+        if tasks := list(self._running.values()):
             await asyncio.wait(tasks, timeout=_GOODBYE)
-        await self._crew.close()
+        await self._tasks.close()
 
     def disrupted(self) -> None:
         """The bus may have forgotten who owns what."""
@@ -73,7 +73,7 @@ class Monitor:
     def want(self, call_id: int) -> None:
         """Somebody has something to say to the call's manager and there is none."""
         if not self._stopping and call_id not in self._taking:
-            self._crew.start(self.take(call_id), f"taking call {call_id}")
+            self._tasks.start(self.take(call_id), f"take {call_id}")
 
     async def take(self, call_id: int, *, created: bool = False) -> None:
         """Manage the call unless somebody does. A bus or a database in trouble is logged: it is tried again."""
@@ -82,7 +82,7 @@ class Monitor:
             return
         self._taking.add(call_id)
         try:
-            if (task := self._tasks.get(call_id)) is not None:
+            if (task := self._running.get(call_id)) is not None:
                 task.cancel()
                 await asyncio.wait({task})
             lease = await self._bus.acquire(call_group(call_id), self._lease)
@@ -115,7 +115,7 @@ class Monitor:
             _log.info("call %d is taken over", call_id)
         manager = Manager(self._office, record, lease, inbox, created=created)
         self._managers[call_id] = manager
-        self._tasks[call_id] = self._crew.start(self._run(call_id, manager), f"call {call_id}")
+        self._running[call_id] = self._tasks.start(self._run(call_id, manager), f"{call_id}")
         self._office.metrics.managed.set(len(self._managers))
 
     async def _record(self, call_id: int, lease: Lease) -> Record | None:
@@ -140,7 +140,7 @@ class Monitor:
         except Exception:
             _log.exception("call %d: its manager failed", call_id)
         finally:
-            del self._managers[call_id], self._tasks[call_id]
+            del self._managers[call_id], self._running[call_id]
             self._office.metrics.managed.set(len(self._managers))
             await manager.hand_over()
             if not manager.call.open:

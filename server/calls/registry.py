@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from server.bus.interface import Bus, BusUnavailable, MailboxLost, Post
 from server.calls.audit import Audit
 from server.calls.codec import Asked, Said, decode_answer, encode_said
-from server.calls.crew import Crew
 from server.calls.deadlines import Deadlines
 from server.calls.events import HangUp, Join, Tick
 from server.calls.manager import Manager
@@ -23,6 +22,7 @@ from server.calls.state import Rules
 from server.clock import Clock
 from server.errors import ApiError, ErrorCode
 from server.store.errors import StoreUnavailable
+from server.tasks import OwnedTasks
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Calls:
         self._times = times
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[ErrorCode | None]] = {}
-        self._crew = Crew()
+        self._tasks = OwnedTasks("calls")
         self._outbox = Outbox(bus, self._want)
         self._deadlines: Deadlines[int] = Deadlines(lambda call_id: self._outbox.say(call_id, Tick()))
         rules = Rules(ring=round(times.ring * 1000), silence=round(times.heartbeat_timeout * 1000))
@@ -68,16 +68,16 @@ class Calls:
 
     async def start(self) -> None:
         self._bus.on_disruption(self._disrupted)
-        self._crew.start(self._outbox.run(), "call outbox")
-        self._crew.start(self._read_answers(), "call answers")
-        self._crew.start(self._audit.run(), "call audit")
+        self._tasks.start(self._outbox.run(), "outbox")
+        self._tasks.start(self._read_answers(), "answers")
+        self._tasks.start(self._audit.run(), "audit")
         await self._monitor.start()
 
     async def stop(self) -> None:
         """Hand every call over. Its seats should have been left before."""
         await self._outbox.drain(_FLUSH)
         await self._monitor.stop()
-        await self._crew.close()
+        await self._tasks.close()
         self._deadlines.close()
         self.seats.close()
 
