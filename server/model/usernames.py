@@ -7,6 +7,7 @@ KEY_LENGTH = 512
 
 
 def username_key(username: str) -> str:
-    """What user names are compared by: NFKC, then case folded, then NFKC (folding may undo it; Unicode 3.13, D146)."""
+    """What user names are compared by: NFKC, then case folded, then NFKC (folding may undo it; Unicode 3.13, D146),
+    without the spaces around it, which MySQL would take for equal too."""
     folded = unicodedata.normalize("NFKC", username).casefold()
-    return unicodedata.normalize("NFKC", folded)[:KEY_LENGTH]
+    return unicodedata.normalize("NFKC", folded).strip()[:KEY_LENGTH].rstrip()

@@ -1,7 +1,8 @@
-"""The first tables of this server: made anew, or of an existing deployment's schema v0."""
+"""The first tables of this server: made anew, or out of an existing deployment's schema v0."""
 
-from alembic import op
+from alembic import context, op
 
+from sql.initial import adoption
 from sql.initial.schema import metadata
 
 revision = "0001"
@@ -11,7 +12,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    metadata.create_all(op.get_bind())
+    connection = op.get_bind()
+    if connection.dialect.name == "mysql" and adoption.is_needed(connection):
+        adoption.adopt(connection, context.config.attributes.get("done", []).append)
+    else:
+        metadata.create_all(connection)
 
 
 def downgrade() -> None:
