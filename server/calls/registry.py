@@ -79,7 +79,7 @@ class Calls:
         await self._monitor.stop()
         await self._tasks.close()
         self._deadlines.close()
-        self.seats.close()
+        await self.seats.close()
 
     async def begin(self, call_id: int) -> None:
         """Manage a call that was just created. If that fails, it is logged, and the call begins with the next look

@@ -7,12 +7,13 @@ sees that its manager takes it for lost says that it is up.
 
 import asyncio
 from enum import Enum, auto
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from server.bus.interface import Address, BusUnavailable, Mailbox, MailboxLost, MailboxTaken, Post
 from server.calls import view as views
 from server.calls.events import MediaSeen, SocketLost, SocketUp
 from server.calls.names import SEAT_TTL, call_group, seat_name
+from server.calls.outlet import Outlet, SeatOverloaded
 from server.calls.view import Place, Signal, View
 from server.errors import ApiError, ErrorCode, Language
 from server.model.enums import CallStatus, EndReason, UserState
@@ -27,10 +28,6 @@ _AGAIN = 2.0
 _PAUSE = 0.5
 
 
-class SeatOverloaded(Exception):
-    """The client says more than can be passed on."""
-
-
 class _Entry(Enum):
     """How far a seat has come in."""
 
@@ -40,15 +37,8 @@ class _Entry(Enum):
     KNOWN = auto()
 
 
-class Batch(NamedTuple):
-    """Frames for the client. After `last`, its socket is closed."""
-
-    frames: list[str]
-    last: bool
-
-
 class Seat:
-    """Made by `Seats.seat`; `enter` first, then `next` again and again, at last `leave`.
+    """Made by `Seats.seat`. `run` is its writer, `heard` and `confirmed` take what is read; at last `leave`.
 
     `client` tells one page of the user from another: what waited for the one isn't for the other.
     """
@@ -65,9 +55,11 @@ class Seat:
         self._said_at = 0.0
         self._view: View | None = None
         self._mailbox: Mailbox | None = None
+        self._asked: tuple[int, int] | None = None
         self._round = 0
         self._seen_seq = 0
         self._framed_seq = 0
+        self._sent_seq = 0
         self._confirmed_seq = 0
         self._heard: dict[int, tuple[int, int]] = {}
         self._number = 0
@@ -91,26 +83,36 @@ class Seat:
 
     # what the client is sent
 
-    async def enter(self) -> Batch:
-        """Take the seat; gives the first frames: the states of all, unless the client is sent away.
+    async def run(self, outlet: Outlet) -> None:
+        """Take the seat and send what comes, until the client is sent away; its last frame says so.
 
         Raises:
-            BusUnavailable, StoreUnavailable: the client may try again.
+            BusUnavailable, StoreUnavailable: the seat couldn't be taken; the client may try again.
+            OutletClosed
         """
-        return await self._open()
+        self._outlet = outlet
+        frames = await self._open()
+        while True:
+            for frame in frames:
+                await outlet.send(frame)
+            self._sent_seq = self._framed_seq
+            if self._over:
+                return
+            await self._ask_confirmation()
+            frames = await self._next()
 
-    async def next(self) -> Batch:
+    async def _next(self) -> list[str]:
         """The next frames, once there are any."""
         while True:
             try:
                 entries = await self._open_now.read()
             except MailboxTaken:
-                return self._end([wire.unauthorized_frame()])
+                return self._end(wire.unauthorized_frame())
             except MailboxLost:
-                if (batch := await self._reopen()).frames:
-                    return batch
+                if frames := await self._reopen():
+                    return frames
                 continue
-            frames: list[str] = []
+            frames = []
             for entry in entries:
                 frames += self._take(entry.data)
                 self._seen_seq = entry.seq
@@ -118,21 +120,29 @@ class Seat:
                     break
             if frames:
                 self._framed_seq = self._seen_seq
-                return Batch(frames, self._over)
-            self.confirm((self._round, self._confirmed_seq))
+                return frames
+            self._confirm(self._confirmed_seq)
 
-    def mark(self) -> tuple[int, int]:
-        """Names all that `next` gave so far, for `confirm`."""
-        return self._round, self._seen_seq
+    async def _ask_confirmation(self) -> None:
+        """A browser answers a protocol ping after everything sent before it. One is under way at a time."""
+        if self._asked is None and self._sent_seq > self._confirmed_seq:
+            self._asked = (self._round, self._sent_seq)
+            await self._outlet.ping(b"%d" % self._sent_seq)
 
-    def confirm(self, mark: tuple[int, int]) -> None:
-        """The client has everything up to `mark`."""
-        number, seq = mark
-        if number != self._round:
-            return
-        self._confirmed_seq = max(self._confirmed_seq, seq)
-        if self._confirmed_seq >= self._framed_seq:
-            self._confirmed_seq = self._seen_seq  # since then came nothing that the client was sent
+    def confirmed(self) -> bool:
+        """Take in the client's answer to a ping; false if none was under way."""
+        if self._asked is None:
+            return False
+        (number, seq), self._asked = self._asked, None
+        if number == self._round:
+            self._confirm(seq)
+        if self._sent_seq > self._confirmed_seq and not self._over:
+            self._seats.start(self._ask_confirmation())
+        return True
+
+    def _confirm(self, seq: int) -> None:
+        """The client has everything up to `seq`, and so what came since without being for the client."""
+        self._confirmed_seq = seq if seq < self._framed_seq else self._seen_seq
         if self._confirmed_seq:
             self._open_now.ack(self._confirmed_seq)
 
@@ -146,16 +156,17 @@ class Seat:
                 self._heard[from_user_id] = (socket, number)
                 return [frame]
 
-    async def _open(self) -> Batch:
+    async def _open(self) -> list[str]:
+        """Take the seat; gives the first frames: the states of all, unless the client is sent away."""
         self._mailbox = mailbox = await self._open_mailbox()
         self._round += 1
-        self._seen_seq = self._framed_seq = self._confirmed_seq = 0
+        self._seen_seq = self._framed_seq = self._sent_seq = self._confirmed_seq = 0
         record = await self._seats.record(self.call_id)  # after the mailbox is open: no view falls between
         member = None if record is None else record.call.member(self.user_id)
         if record is None or member is None:
-            return self._end([wire.unauthorized_frame()])
+            return self._end(wire.unauthorized_frame())
         self._number_socket(max(member.socket, _parse_note(mailbox.note)[0]))
-        return Batch(self._see(View.of(record), again=True), self._over)
+        return self._see(View.of(record), again=True)
 
     async def _open_mailbox(self) -> Mailbox:
         """Take the mailbox over from this user's former socket, with what waits in it if that was of the same page."""
@@ -168,7 +179,7 @@ class Seat:
             self._socket = max(self._socket, _parse_note(mailbox.note)[0])
             await mailbox.close(keep=False)
 
-    async def _reopen(self) -> Batch:
+    async def _reopen(self) -> list[str]:
         """The bus has forgotten the mailbox. Frames may be missing: the client gets all states again."""
         while True:
             try:
@@ -189,18 +200,16 @@ class Seat:
 
     def _see_myself(self, view: View, me: Place) -> list[str]:
         if view.status is CallStatus.END:
-            return self._end([wire.ended_frame(view.reason)]).frames
+            return self._end(wire.ended_frame(view.reason))
         if me.socket > self._socket:
-            return self._end([wire.unauthorized_frame()]).frames
+            return self._end(wire.unauthorized_frame())
         known = me.socket == self._socket
         match me.state:
             case UserState.INVITED | UserState.REJECTED:
-                return self._end([wire.unauthorized_frame()]).frames
+                return self._end(wire.unauthorized_frame())
             case UserState.DEAD if known:
-                told = [wire.ended_frame(me.left)]
-                if me.left is EndReason.BUSY:
-                    told.insert(0, wire.error_frame(ApiError(ErrorCode.CALLER_BUSY).text(self._language)))
-                return self._end(told).frames
+                busy = wire.error_frame(ApiError(ErrorCode.CALLER_BUSY).text(self._language))
+                return self._end(*([busy] if me.left is EndReason.BUSY else []), wire.ended_frame(me.left))
             case UserState.ACCEPTED | UserState.OFFLINE if known and self._said_at:
                 self._number_socket(self._socket)  # taken for lost
                 self._come_up()
@@ -254,9 +263,10 @@ class Seat:
             frames.append(wire.started_frame())
         return frames
 
-    def _end(self, frames: list[str]) -> Batch:
+    def _end(self, *frames: str) -> list[str]:
+        """The last frames."""
         self._over = True
-        return Batch(frames, True)
+        return list(frames)
 
     # what the manager is told
 
@@ -289,7 +299,7 @@ class Seat:
         """Take in a frame of the client; gives a frame that answers it, if any.
 
         Raises:
-            SeatOverloaded: the socket must be closed.
+            SeatOverloaded
         """
         match frame:
             case wire.Heartbeat():

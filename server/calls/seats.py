@@ -1,8 +1,10 @@
 """The seats of this process, and whether their clients are alive."""
 
 import asyncio
+import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 from server.bus.interface import Bus
 from server.calls.codec import Record, decode_record
@@ -10,10 +12,12 @@ from server.calls.events import Silent
 from server.calls.metrics import CallMetrics
 from server.calls.names import STATE_KEY, call_group
 from server.calls.outbox import Outbox
+from server.calls.outlet import OutletClosed
 from server.calls.ports import CallStore
 from server.calls.seat import Seat
 from server.clock import Clock, epoch_millis
 from server.errors import Language
+from server.tasks import OwnedTasks
 
 _LATE = 1.0
 """Seconds: a timer that fires so late was held up, and so were the heartbeats that wait to be read."""
@@ -44,6 +48,7 @@ class Seats:
         self._alive: OrderedDict[Seat, float] = OrderedDict()
         """When each was heard last, in the order of that."""
         self._timer: asyncio.TimerHandle | None = None
+        self._tasks = OwnedTasks("seats")
 
     def seat(self, call_id: int, user_id: int, client: str, language: Language) -> Seat:
         """A seat that isn't entered yet. `client` names the page that asks: what its token has and others don't."""
@@ -77,7 +82,17 @@ class Seats:
         self._alive.pop(seat, None)
         self.metrics.seats.set(len(self._alive))
 
-    def close(self) -> None:
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a seat's work beside its reader and writer."""
+
+        async def guarded() -> None:
+            with contextlib.suppress(OutletClosed):
+                await work
+
+        self._tasks.start(guarded())
+
+    async def close(self) -> None:
+        await self._tasks.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
