@@ -94,8 +94,8 @@ class RateLimit(Section):
 class Limits(Section):
     enabled: bool = True
     """False switches every rate limit off, for load tests."""
-    login_account: RateLimit = RateLimit(count=10, seconds=60)
-    """Failed logins for one user name."""
+    login_account: RateLimit = RateLimit(count=20, seconds=60)
+    """Attempts for one user name."""
     login_address: RateLimit = RateLimit(count=120, seconds=60)
     register_address: RateLimit = RateLimit(count=60, seconds=60)
     upload_account: RateLimit = RateLimit(count=120, seconds=60)
