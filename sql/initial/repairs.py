@@ -29,8 +29,9 @@ _STATEMENTS = {
         "UPDATE chat_groups SET avatar = '' WHERE avatar IS NULL",
         # A group's room had no foreign key. Lost, it is the room of the group's contacts, or the one of its name.
         """
-        INSERT INTO chat_rooms (name, created_at, updated_at)
-        SELECT CONCAT('g-', g.group_id), g.created_at, g.updated_at
+        INSERT INTO chat_rooms (room_id, name, created_at, updated_at)
+        SELECT (SELECT COALESCE(MAX(room_id), 0) FROM chat_rooms) + ROW_NUMBER() OVER (ORDER BY g.group_id),
+            CONCAT('g-', g.group_id), g.created_at, g.updated_at
         FROM chat_groups g LEFT JOIN chat_rooms r ON r.room_id = g.room_id
         WHERE r.room_id IS NULL
             AND NOT EXISTS (SELECT 1 FROM contacts c JOIN chat_rooms cr ON cr.room_id = c.room_id

@@ -146,4 +146,4 @@ INSERT INTO calls VALUES (4, 2, NULL, 'no json', NULL, NULL, NULL, NULL, NULL, N
 INSERT INTO user_settings VALUES (1, 'https://example.org/wall.png', '{WINTER}', '{WINTER}'), (2, NULL, NULL, NULL);
 SET time_zone = '+00:00';
 UPDATE chat_messages SET created_at = '2025-10-26 00:30:00', updated_at = '2025-10-26 01:30:00' WHERE message_id = 1;
-"""
+"""  # noqa: S608  the pieces are constants

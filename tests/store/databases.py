@@ -1,0 +1,89 @@
+"""What is in a database, for comparing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pymysql
+from pymysql.constants import CLIENT
+from sqlalchemy import Connection, NullPool, create_engine, inspect, text
+
+from server.config.settings import Mysql, Settings
+from server.store import sqlite
+from server.store.migrations import mysql_url
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[Connection]:
+    if settings.mysql is None:
+        engine = create_engine(f"sqlite:///{sqlite.path(settings.data_dir)}", poolclass=NullPool)
+    else:
+        engine = create_engine(mysql_url(settings.mysql, "mysql+pymysql"), poolclass=NullPool)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def run_script(mysql: Mysql, script: str) -> None:
+    """Many statements, `;` between them."""
+    connection = pymysql.connect(
+        host=mysql.host,
+        port=mysql.port,
+        user=mysql.user,
+        password=mysql.password.get_secret_value(),
+        database=mysql.dbname,
+        charset="utf8mb4",
+        client_flag=CLIENT.MULTI_STATEMENTS,
+        autocommit=True,
+    )
+    with connection, connection.cursor() as cursor:
+        cursor.execute(script)
+        while cursor.nextset():
+            pass
+
+
+def dump(settings: Settings) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table."""
+    with connected(settings) as connection:
+        return {
+            table: sorted(
+                (dict(row) for row in connection.execute(text(f"SELECT * FROM {table}")).mappings()),  # noqa: S608
+                key=lambda row: str(sorted(row.items(), key=lambda item: item[0])),
+            )
+            for table in sorted(inspect(connection).get_table_names())
+        }
+
+
+def schema(settings: Settings, *, types: bool = True) -> dict[str, Any]:
+    """Tables with columns, keys and indexes; in an order of their own where the order means nothing."""
+    with connected(settings) as connection:
+        inspector = inspect(connection)
+        return {
+            table: {
+                "columns": {
+                    column["name"]: (
+                        str(column["type"]) if types else None,
+                        column["nullable"],
+                        column["default"],
+                        column.get("autoincrement") is True if types else None,
+                    )
+                    for column in inspector.get_columns(table)
+                },
+                "primary key": inspector.get_pk_constraint(table)["constrained_columns"],
+                "indexes": {
+                    (index["name"], tuple(index["column_names"]), bool(index["unique"]))
+                    for index in inspector.get_indexes(table)
+                    if not index.get("duplicates_constraint") and not index["unique"]
+                },
+                "unique": {
+                    (constraint["name"], tuple(constraint["column_names"]))
+                    for constraint in inspector.get_unique_constraints(table)
+                },
+                "foreign keys": {
+                    (key["name"], tuple(key["constrained_columns"]), key["referred_table"])
+                    for key in inspector.get_foreign_keys(table)
+                },
+                "options": inspector.get_table_options(table) if types else None,
+            }
+            for table in inspector.get_table_names()
+        }

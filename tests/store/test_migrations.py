@@ -1,0 +1,82 @@
+"""Making a database anew, and what the migrations lead to."""
+
+import asyncio
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from server.config.settings import Settings
+from server.store import SchemaOutdated, open_store
+from server.store.migrations import migrate, migrate_blocking
+from server.store.tables import metadata
+from tests.store.conftest import TestClock
+from tests.store.databases import connected, dump, run_script, schema
+from tests.support.mariadb import MariaDb
+
+
+async def test_a_fresh_database_is_made_once(empty: Settings) -> None:
+    first = await migrate(empty)
+    before = dump(empty)
+    second = await migrate(empty)
+    assert (first.before, first.after, first.changed) == (None, "0001", True)
+    assert (second.before, second.after, second.changed) == ("0001", "0001", False)
+    assert dump(empty) == before
+
+
+async def test_the_migrations_lead_to_the_tables_that_the_code_knows(settings: Settings) -> None:
+    with connected(settings) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+async def test_both_databases_get_the_same_schema(mariadb: MariaDb, tmp_path: Path) -> None:
+    sqlite = Settings(data_dir=tmp_path)
+    mysql = Settings(mysql=mariadb.create_database())
+    await migrate(sqlite)
+    await migrate(mysql)
+    assert schema(sqlite, types=False) == schema(mysql, types=False)
+
+
+def _migrate(settings: Settings, failures: "multiprocessing.Queue[str]") -> None:
+    try:
+        migrate_blocking(settings)
+    except BaseException as error:
+        failures.put(repr(error))
+        raise
+
+
+def test_migrations_started_at_once_do_not_collide(empty: Settings) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    failures: multiprocessing.Queue[str] = spawn.Queue()
+    processes = [spawn.Process(target=_migrate, args=(empty, failures)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0], failures.get()
+    assert dump(empty)["alembic_version"] == [{"version_num": "0001"}]
+
+
+async def test_a_mysql_database_without_our_tables_is_refused(mariadb: MariaDb, clock: TestClock) -> None:
+    with pytest.raises(SchemaOutdated, match="migrate"):
+        await open_store(Settings(mysql=mariadb.create_database()), clock)
+
+
+async def test_a_newer_database_is_refused(mariadb: MariaDb, clock: TestClock) -> None:
+    mysql = mariadb.create_database()
+    settings = Settings(mysql=mysql)
+    await migrate(settings)
+    await asyncio.to_thread(run_script, mysql, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaOutdated, match="9999"):
+        await migrate(settings)
+    with pytest.raises(SchemaOutdated, match="9999"):
+        await open_store(settings, clock)
+
+
+async def test_the_embedded_database_is_made_when_it_is_opened(tmp_path: Path, clock: TestClock) -> None:
+    store = await open_store(Settings(data_dir=tmp_path / "new"), clock)
+    assert await store.users.create("ann", "hash", "Ann", "") == 1
+    await store.close()
