@@ -65,7 +65,10 @@ class FrontendClient:
         for task in (self._runner, *self._syncs):
             if task is not None:
                 task.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        if error is None or isinstance(error, asyncio.CancelledError):
+            await self._tasks.__aexit__(kind, error, trace)
+        else:
+            await self._tasks.__aexit__(None, None, None)  # what the test raised goes on as it is
 
     async def drop(self) -> None:
         """Lose the connection as a broken network does; it comes back after `retry` seconds."""
@@ -90,6 +93,13 @@ class FrontendClient:
 
     async def wait_for_message(self, message_id: int, timeout: float = PATIENCE) -> JsonObject:
         await self.wait_until(lambda: message_id in self.messages, f"message {message_id}", timeout)
+        return self.messages[message_id]
+
+    async def wait_for_count(self, count: int, timeout: float = PATIENCE) -> None:
+        await self.wait_until(lambda: len(self.messages) >= count, f"{count} messages", timeout)
+
+    async def wait_until_revoked(self, message_id: int) -> JsonObject:
+        await self.wait_until(lambda: self.messages[message_id]["revoked"], f"the revocation of {message_id}")
         return self.messages[message_id]
 
     def texts(self) -> set[str]:

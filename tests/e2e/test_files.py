@@ -1,0 +1,84 @@
+"""Uploads and what is served of them."""
+
+import aiohttp
+import pytest
+
+from tests.e2e.shapes import refused
+from tests.support.api import Api, png
+from tests.support.cluster import Cluster
+from tests.support.register import Register
+
+
+async def test_a_picture_uploaded_before_there_is_an_account(cluster: Cluster, http: aiohttp.ClientSession) -> None:
+    picture = png(size=(300, 200))
+    url = await Api(http, cluster.bases[0]).upload(picture, "我.png")
+    assert url.startswith("file/")
+    status, headers, body = await Api(http, cluster.bases[-1]).download(url)
+    assert (status, headers["Content-Type"], body) == (200, "image/png", picture)
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in headers["Content-Security-Policy"]
+    assert "max-age" in headers["Cache-Control"]
+
+
+async def test_names_are_not_guessable_and_keep_nothing_of_the_original(register: Register) -> None:
+    ann = await register()
+    urls = {await ann.api.upload(png(), "../../etc/passwd.png") for _ in range(20)}
+    assert len(urls) == 20
+    for url in urls:
+        name = url.removeprefix("file/")
+        assert len(name.split(".")[0]) >= 20
+        assert "passwd" not in name
+        assert "/" not in name
+
+
+async def test_without_a_login_only_small_pictures(cluster: Cluster, http: aiohttp.ClientSession) -> None:
+    nobody = Api(http, cluster.bases[0])
+    for content in (b"just text", b"<html><script>alert(1)</script></html>", b"MZ\x90\x00", b""):
+        with refused(300, 401, 403, 1003, 4001):
+            await nobody.upload(content, "picture.png")
+    with refused(413):
+        await nobody.upload(png() + b"\0" * (2 * 1024 * 1024), "picture.png")
+
+
+async def test_a_file_over_the_limit(register: Register) -> None:
+    ann = await register()
+    with refused(413):
+        await ann.api.upload(b"x" * (10 * 1024 * 1024 + 1), "big.txt", "text/plain")
+    assert await ann.api.upload(b"x" * (10 * 1024 * 1024), "fits.txt", "text/plain")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<html><script>alert(1)</script></html>",
+        b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
+        b"%PDF-1.4",
+    ],
+)
+async def test_what_is_no_picture_is_offered_for_download(register: Register, content: bytes) -> None:
+    ann = await register()
+    url = await ann.api.upload(content, "picture.png")
+    status, headers, body = await ann.api.download(url)
+    assert (status, body) == (200, content)
+    assert headers["Content-Disposition"].startswith("attachment")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert not headers["Content-Type"].startswith(("text/html", "image/svg"))
+
+
+async def test_a_part_of_a_file(register: Register) -> None:
+    ann = await register()
+    picture = png(size=(64, 64))
+    url = await ann.api.upload(picture)
+    status, headers, body = await ann.api.download(url, {"Range": "bytes=10-19"})
+    assert (status, body) == (206, picture[10:20])
+    assert headers["Content-Range"] == f"bytes 10-19/{len(picture)}"
+
+
+@pytest.mark.parametrize(
+    "url", ["file/nothing", "file/..%2f..%2fetc%2fpasswd", "file/%00", "file/.", "file/" + "x" * 300]
+)
+async def test_what_is_not_there(cluster: Cluster, http: aiohttp.ClientSession, url: str) -> None:
+    api = Api(http, cluster.bases[0])
+    async with http.get(f"{api.base}{api.prefix}/{url}") as got:
+        assert got.status == 404
+        assert (await got.json())["code"] == 404

@@ -1,0 +1,1 @@
+"""What the service must withstand: real servers, databases and Redis, killed, stalled, emptied and abused."""

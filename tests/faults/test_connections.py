@@ -1,0 +1,133 @@
+"""Connections that break, half break, and come back, while messages come in."""
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+
+import aiohttp
+import pytest
+
+from tests.faults.chatter import Chatter, assert_nothing_lost, chatting
+from tests.support.account import Account
+from tests.support.cluster import Cluster
+from tests.support.notification import Kind, NotificationSocket, SocketClosed
+from tests.support.proxy import Proxy
+from tests.support.register import Register
+
+
+async def test_sockets_that_break_and_resume_every_second_under_load(register: Register, cluster: Cluster) -> None:
+    ben = await register()
+    senders = [await register(server=number) for number in range(4)]
+    chatters = [Chatter(sender, await sender.befriend(ben), pause=0.005) for sender in senders]
+    async with AsyncExitStack() as stack:
+        bases = [cluster.bases[number % len(cluster.bases)] for number in range(6)]
+        devices = [await stack.enter_async_context(ben.at(base).frontend(retry=0.02)) for base in bases]
+        async with chatting(*chatters):
+            for _ in range(8):
+                for device in devices:
+                    await asyncio.sleep(random.uniform(0, 0.3))
+                    await device.drop()
+        await assert_nothing_lost(ben, chatters, devices)
+        resumed = [opening.resumed for device in devices for opening in device.openings[1:]]
+        assert len(resumed) >= 8 * len(devices)
+        assert all(resumed)
+
+
+async def test_a_session_that_moves_between_servers_with_every_break(register: Register, cluster: Cluster) -> None:
+    ann, ben = await register(), await register()
+    chatter = Chatter(ann, await ann.befriend(ben), pause=0.002)
+    async with ben.frontend(retry=0.0) as device:
+        async with chatting(chatter):
+            for number in range(20):
+                await chatter.progress(3)
+                device.api = ben.api.at(cluster.bases[number % len(cluster.bases)])
+                await device.drop()
+        await assert_nothing_lost(ben, [chatter], [device])
+
+
+async def test_what_is_sent_while_a_socket_closes_comes_with_the_resume(register: Register) -> None:
+    """No moment of a closing connection loses a message: not before, in, nor just after the close."""
+    ann, ben = await register(), await register(server=1)
+    contact_id = await ann.befriend(ben)
+    async with ben.frontend(retry=0.0) as device:
+        sent: set[str] = set()
+        for number in range(40):
+            delay = random.uniform(0, 0.02)
+
+            async def send(text: str, delay: float) -> None:
+                await asyncio.sleep(delay)
+                await ann.api.send(contact_id, text)
+                sent.add(text)
+
+            async with asyncio.TaskGroup() as group:
+                group.create_task(send(f"a {number}", delay))
+                group.create_task(send(f"b {number}", 0.01))
+                await asyncio.sleep(0.01)
+                await device.drop()
+        await device.wait_for_texts(sent)
+
+
+async def test_two_sockets_fight_for_one_session(register: Register, cluster: Cluster) -> None:
+    """Whoever came last has it; together they have seen everything, in order."""
+    ann, ben = await register(), await register()
+    chatter = Chatter(ann, await ann.befriend(ben), pause=0.002)
+    socket = await ben.api.connect()
+    session_id = (await socket.opening()).session_id
+    seen: set[str] = set()
+    async with chatting(chatter):
+        for number in range(20):
+            await _read_some(socket, seen)
+            other = await ben.api.at(cluster.bases[number % len(cluster.bases)]).connect(session_id)
+            assert (await other.opening()).resumed
+            await _read_to_its_end(socket, seen)
+            socket = other
+    while not chatter.acknowledged <= seen:
+        await _read_some(socket, seen)
+    await socket.close()
+
+
+async def _read_some(socket: NotificationSocket, seen: set[str]) -> None:
+    notification = await socket.notification()
+    if notification.kind is Kind.MESSAGE:
+        seen.add(notification.payload["text"])
+
+
+async def _read_to_its_end(socket: NotificationSocket, seen: set[str]) -> None:
+    with pytest.raises(SocketClosed):
+        async with asyncio.timeout(30):
+            while True:
+                await _read_some(socket, seen)
+
+
+@pytest.mark.settings(ICHAT_SESSIONS_SILENCE="3", ICHAT_SESSIONS_SLOW_READER_TIMEOUT="2")
+async def test_a_half_open_connection_is_noticed_and_its_session_waits(
+    own_cluster: Cluster, register_own: Register, http: aiohttp.ClientSession
+) -> None:
+    """The network swallows everything and tells nobody. The server lets go of such a connection by itself, and
+    what was written into it comes again."""
+    ann, ben = await register_own(), await register_own(server=1)
+    contact_id = await ann.befriend(ben)
+    async with Proxy(own_cluster.servers[-1].port) as proxy:
+        behind = Account(ben.api.at(proxy.base), ben.user_id, ben.username)
+        socket = await behind.api.connect()
+        session_id = (await socket.opening()).session_id
+        assert await _open_sockets(http, own_cluster.bases[-1]) == 1
+        proxy.freeze()
+        sent = [await ann.api.send(contact_id, f"into the void {number}") for number in range(5)]
+        async with asyncio.timeout(30):
+            while await _open_sockets(http, own_cluster.bases[-1]) > 0:
+                await asyncio.sleep(0.1)
+        again = await ben.api.connect(session_id)
+        assert (await again.opening()).resumed
+        came = [(await again.notification()).payload["messageId"] for _ in sent]
+        assert came == [message["messageId"] for message in sent]
+        await again.close()
+
+
+async def _open_sockets(http: aiohttp.ClientSession, base: str) -> int:
+    """Open notification sockets, as the server counts them in its metrics."""
+    async with http.get(f"{base}/metrics") as got:
+        lines = (await got.text()).splitlines()
+    counts = [float(line.rpartition(" ")[2]) for line in lines if line.startswith("ichat_sockets") and "notif" in line]
+    assert counts, "no metric of open sockets"
+    return int(sum(counts))

@@ -1,0 +1,114 @@
+"""The database is killed, stalled and locked while people chat."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.faults.chatter import Chatter, assert_nothing_lost, chatting
+from tests.support.cluster import Cluster, open_cluster
+from tests.support.frontend import FrontendClient
+from tests.support.register import Register, register_with
+
+ANSWER_LIMIT = 15.0
+"""Seconds for any answer while the database is in trouble: its own time limits and a bounded number of tries."""
+
+
+@pytest.fixture
+def mariadb_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Two servers whose MariaDB this test may kill."""
+    with open_cluster("shared", tmp_path, settings={"ICHAT_MYSQL_TIMEOUT": "2"}) as cluster:
+        yield cluster
+
+
+@asynccontextmanager
+async def conversation(register: Register, cluster: Cluster) -> AsyncIterator[tuple[Chatter, list[FrontendClient]]]:
+    """Afterwards everything acknowledged must have reached the devices without a reconnection, nobody was logged
+    out, and every failure was a clear one."""
+    ann, ben = await register(), await register(server=1)
+    chatter = Chatter(ann, await ann.befriend(ben), pause=0.01)
+    async with AsyncExitStack() as stack:
+        devices = [await stack.enter_async_context(ben.at(base).frontend()) for base in cluster.bases]
+        async with chatting(chatter):
+            await chatter.progress(20)
+            yield chatter, devices
+            await chatter.progress(20)
+        await assert_nothing_lost(ben, [chatter], devices)
+        assert {(refusal.code, refusal.http_status) for refusal in chatter.refusals} <= {(500, 503)}
+        assert chatter.broken == 0
+        assert chatter.slowest < ANSWER_LIMIT
+        assert [device.closings for device in devices] == [[] for _ in devices]
+
+
+async def assert_not_ready(http: aiohttp.ClientSession, cluster: Cluster) -> None:
+    for base in cluster.bases:
+        async with http.get(f"{base}/healthz") as alive, http.get(f"{base}/readyz") as ready:
+            assert (alive.status, ready.status) == (200, 503)
+
+
+async def refused_sends(chatter: Chatter, count: int) -> None:
+    wanted = len(chatter.refusals) + count
+    async with asyncio.timeout(60):
+        while len(chatter.refusals) < wanted:
+            await asyncio.sleep(0.05)
+
+
+async def test_mariadb_killed_and_restarted(mariadb_cluster: Cluster, http: aiohttp.ClientSession) -> None:
+    async with conversation(register_with(mariadb_cluster, http), mariadb_cluster) as (chatter, _):
+        for _ in range(2):
+            await asyncio.to_thread(mariadb_cluster.mariadb.kill)
+            await refused_sends(chatter, 2)
+            await assert_not_ready(http, mariadb_cluster)
+            await asyncio.to_thread(mariadb_cluster.mariadb.start)
+            await chatter.progress(20)
+
+
+async def test_mariadb_restarted_in_order(mariadb_cluster: Cluster, http: aiohttp.ClientSession) -> None:
+    async with conversation(register_with(mariadb_cluster, http), mariadb_cluster) as (chatter, _):
+        await asyncio.to_thread(mariadb_cluster.mariadb.stop)
+        await asyncio.to_thread(mariadb_cluster.mariadb.start)
+        await chatter.progress(20)
+
+
+async def test_mariadb_stalled(mariadb_cluster: Cluster, http: aiohttp.ClientSession) -> None:
+    async with conversation(register_with(mariadb_cluster, http), mariadb_cluster) as (chatter, _):
+        mariadb_cluster.mariadb.stall()
+        await refused_sends(chatter, 2)
+        mariadb_cluster.mariadb.resume()
+        await chatter.progress(20)
+
+
+async def test_who_connects_while_mariadb_is_away_is_let_in_afterwards(
+    mariadb_cluster: Cluster, http: aiohttp.ClientSession
+) -> None:
+    register = register_with(mariadb_cluster, http)
+    ann, ben = await register(), await register(server=1)
+    sent = await ann.api.send(await ann.befriend(ben), "before")
+    await asyncio.to_thread(mariadb_cluster.mariadb.kill)
+    socket = await ben.api.connect()
+    await socket.closed()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_start_soon(mariadb_cluster))
+        async with ben.frontend() as device:
+            await device.wait_for_message(sent["messageId"])
+
+
+async def _start_soon(cluster: Cluster) -> None:
+    await asyncio.sleep(1)
+    await asyncio.to_thread(cluster.mariadb.start)
+
+
+@pytest.mark.settings(ICHAT_SQLITE_TIMEOUT="1")
+@pytest.mark.parametrize("own_cluster", ["embedded"], indirect=True)
+async def test_sqlite_locked_by_somebody_else(own_cluster: Cluster, register_own: Register, tmp_path: Path) -> None:
+    (file,) = (tmp_path / "data").glob("*.db")
+    async with conversation(register_own, own_cluster) as (chatter, _):
+        with closing(sqlite3.connect(file, isolation_level=None)) as intruder:
+            intruder.execute("BEGIN IMMEDIATE")
+            await refused_sends(chatter, 2)
+            intruder.execute("ROLLBACK")
+        await chatter.progress(20)

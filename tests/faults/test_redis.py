@@ -1,0 +1,95 @@
+"""Redis is emptied, restarted and stalled while people chat on two servers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import aiohttp
+import pytest
+
+from tests.faults.chatter import Chatter, assert_nothing_lost, chatting
+from tests.support.account import PASSWORD
+from tests.support.api import Api
+from tests.support.cluster import Cluster
+from tests.support.frontend import FrontendClient
+from tests.support.register import Register
+
+pytestmark = pytest.mark.parametrize("own_cluster", ["shared"], indirect=True)
+
+ANSWER_LIMIT = 5.0
+"""Seconds for any answer while Redis is in trouble."""
+
+
+class Scene:
+    """Ann on one server sends to Ben, who has a device on each."""
+
+    def __init__(self, chatter: Chatter, devices: list[FrontendClient]) -> None:
+        self.chatter = chatter
+        self.devices = devices
+
+
+@asynccontextmanager
+async def conversation(register: Register, cluster: Cluster) -> AsyncIterator[Scene]:
+    """Afterwards all of it must have reached the devices, none of which lost its connection, and nobody was
+    logged out."""
+    ann, ben = await register(), await register(server=1)
+    chatter = Chatter(ann, await ann.befriend(ben), pause=0.01)
+    async with AsyncExitStack() as stack:
+        devices = [await stack.enter_async_context(ben.at(base).frontend()) for base in cluster.bases]
+        async with chatting(chatter):
+            await chatter.progress(20)
+            yield Scene(chatter, devices)
+            await chatter.progress(20)
+        await assert_nothing_lost(ben, [chatter], devices)
+        assert chatter.refusals == []
+        assert chatter.broken == 0
+        assert chatter.slowest < ANSWER_LIMIT
+        assert [device.closings for device in devices] == [[], []]
+
+
+async def test_flushed_while_it_runs(own_cluster: Cluster, register_own: Register) -> None:
+    async with conversation(register_own, own_cluster) as scene:
+        for _ in range(5):
+            own_cluster.redis.flush()
+            await scene.chatter.progress(20)
+
+
+async def test_restarted_empty(own_cluster: Cluster, register_own: Register) -> None:
+    async with conversation(register_own, own_cluster) as scene:
+        for _ in range(2):
+            await asyncio.to_thread(own_cluster.redis.kill)
+            await scene.chatter.progress(20)
+            await asyncio.to_thread(own_cluster.redis.start)
+            await scene.chatter.progress(20)
+
+
+async def test_stalled_for_10_seconds(own_cluster: Cluster, register_own: Register) -> None:
+    async with conversation(register_own, own_cluster) as scene:
+        own_cluster.redis.stall()
+        await asyncio.sleep(10)
+        own_cluster.redis.resume()
+        await scene.chatter.progress(20)
+
+
+async def test_everything_but_speed_is_there_without_redis(
+    own_cluster: Cluster, register_own: Register, http: aiohttp.ClientSession
+) -> None:
+    """Logins, old and new, work; who connects meanwhile has a session once Redis is back."""
+    ann, ben = await register_own(), await register_own(server=1)
+    contact_id = await ann.befriend(ben)
+    await asyncio.to_thread(own_cluster.redis.kill)
+    for base in own_cluster.bases:
+        async with http.get(f"{base}/healthz") as alive, http.get(f"{base}/readyz") as ready:
+            assert (alive.status, ready.status) == (200, 503)
+        login = await Api(http, base).login(ann.username, PASSWORD)
+        sent = await ann.api.at(base).with_token(login.token).send(contact_id, f"through {base}")
+        assert (await ben.api.history(await ben.contact_id(ann), limit=1))[0]["messageId"] == sent["messageId"]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_start_soon(own_cluster))
+        async with ben.frontend() as device:
+            await device.wait_for_message(sent["messageId"])
+
+
+async def _start_soon(cluster: Cluster) -> None:
+    await asyncio.sleep(1)
+    await asyncio.to_thread(cluster.redis.start)
