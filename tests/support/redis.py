@@ -1,0 +1,341 @@
+"""Private Redis servers from Debian's `redis-server`: one, a cluster, or a master watched by sentinels.
+
+    with RedisServer() as server:
+        settings = server.settings()
+
+Each is on free loopback ports, in a temporary directory, with nothing saved: killed and started again it is empty.
+Everything blocks; inside an event loop call it through `asyncio.to_thread`.
+"""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+import redis
+from pydantic import SecretStr
+
+from server.config.settings import Redis
+from tests.support.certificate import Certificate
+from tests.support.server import free_port
+
+_START_TIMEOUT = 30.0
+_STOP_TIMEOUT = 10.0
+_POLL = 0.02
+CLUSTER_NODES = 3
+SENTINELS = 3
+SERVICE = "mymaster"
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout: float = _START_TIMEOUT) -> None:
+    """Returns once `condition` holds; an unreachable server counts as no."""
+    deadline = time.monotonic() + timeout
+    while True:
+        with contextlib.suppress(redis.ConnectionError, redis.TimeoutError, redis.ResponseError):
+            if condition():
+                return
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {timeout} s")
+        time.sleep(_POLL)
+
+
+def unique_prefix() -> str:
+    return f"t{uuid4().hex[:12]}"
+
+
+class RedisServer:
+    """One server. It may be stopped, killed, stalled and started again, always on the same port."""
+
+    host = "127.0.0.1"
+
+    def __init__(self, *, password: str = "", tls: bool = False, options: Sequence[str] = ()) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="redis-")
+        self.directory = Path(self._temporary.name)
+        self.port = free_port()
+        self.password = password
+        self.certificate = Certificate(self.directory) if tls else None
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._counter: _CommandCounter | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def log_file(self) -> Path:
+        return self.directory / "server.log"
+
+    def settings(self, *, prefix: str | None = None, timeout: float = 2.0) -> Redis:
+        """How to reach it, with a prefix of its own unless one is given."""
+        prefix = prefix or unique_prefix()
+        if self.certificate is not None:
+            url = f"rediss://:{self.password}@{self.address}/0?ssl_ca_certs={self.certificate.cert}"
+            return Redis(url=SecretStr(url), prefix=prefix, timeout=timeout)
+        return Redis(host=self.host, port=self.port, password=SecretStr(self.password), prefix=prefix, timeout=timeout)
+
+    def start(self) -> None:
+        """Start it (again) and wait until it answers."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        assert self._process is None, "it runs already"
+        ports = ["--port", str(self.port)]
+        if self.certificate is not None:
+            ports = ["--port", "0", "--tls-port", str(self.port), *self.certificate.redis_options()]
+        command = ["redis-server", *ports, "--bind", self.host, "--dir", str(self.directory)]
+        command += ["--save", "", "--appendonly", "no", "--logfile", str(self.log_file), *self._options]
+        if self.password:
+            command += ["--requirepass", self.password]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    def wait_ready(self) -> None:
+        def answers() -> bool:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                raise RuntimeError(f"redis-server ended:\n{self.log_file.read_text()[-4000:]}")
+            return self.execute("PING") in (b"PONG", True)
+
+        wait_until(answers, "redis-server answers")
+
+    def execute(self, *command: str | int) -> Any:
+        """What the server answers to one command."""
+        with redis.Redis(
+            host=self.host,
+            port=self.port,
+            password=self.password or None,
+            socket_timeout=_START_TIMEOUT,
+            protocol=2,
+            driver_info=None,
+            ssl=self.certificate is not None,
+            ssl_ca_certs=str(self.certificate.cert) if self.certificate else None,
+        ) as client:
+            return client.execute_command(*command)
+
+    def commands(self) -> int:
+        """Commands that clients have sent since this was called first; what scripts call isn't counted.
+
+        Counting is done by MONITOR, which costs the server some of its speed.
+        """
+        if self._counter is None:
+            self._counter = _CommandCounter(self.host, self.port)
+        return self._counter.count
+
+    def flush(self) -> None:
+        """Forget everything while it runs."""
+        self.execute("FLUSHALL")
+
+    def save(self) -> None:
+        """Write everything to disk: what a later `start` begins with."""
+        self.execute("SAVE")
+
+    def stop(self) -> None:
+        """In order, as an administrator would."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def kill(self) -> None:
+        """As if it had crashed."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def restart_empty(self) -> None:
+        self.kill()
+        self.start()
+
+    def stall(self) -> None:
+        """It answers nothing and closes nothing, until `resume`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def cpu_seconds(self) -> float:
+        """User and system time of the server process so far."""
+        info = self.execute("INFO", "CPU")
+        return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
+
+    def remove(self) -> None:
+        """End it, whatever its state, and delete what it left."""
+        self.kill()
+        if self._counter is not None:
+            self._counter.close()
+        self._temporary.cleanup()
+
+
+class _CommandCounter:
+    """Counts what MONITOR shows, in a thread of its own."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.count = 0
+        self._socket = socket.create_connection((host, port), timeout=_START_TIMEOUT)
+        self._socket.sendall(b"MONITOR\r\n")
+        assert self._socket.recv(64).startswith(b"+OK")
+        self._socket.settimeout(None)
+        self._thread = threading.Thread(target=self._run, name="redis-monitor")
+        self._thread.start()
+
+    def _run(self) -> None:
+        rest = b""
+        with contextlib.suppress(OSError):
+            while data := self._socket.recv(1 << 16):
+                lines, _, rest = (rest + data).rpartition(b"\n")
+                self.count += sum(b" lua] " not in line[:64] for line in lines.splitlines())
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+
+
+class RedisCluster:
+    """Three masters that share the slots, without replicas."""
+
+    def __init__(self) -> None:
+        self.nodes = [RedisServer(options=self._options()) for _ in range(CLUSTER_NODES)]
+
+    @staticmethod
+    def _options() -> list[str]:
+        return [
+            *("--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-node-timeout", "2000"),
+            *("--cluster-require-full-coverage", "no"),
+        ]
+
+    def __enter__(self) -> Self:
+        try:
+            for node in self.nodes:
+                node.launch()
+            for node in self.nodes:
+                node.wait_ready()
+            self._create()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def _create(self) -> None:
+        addresses = [node.address for node in self.nodes]
+        subprocess.run(
+            ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"],
+            check=True,
+            capture_output=True,
+            timeout=_START_TIMEOUT,
+        )
+        for node in self.nodes:
+            wait_until(lambda node=node: self._complete(node), "the cluster is complete")  # type: ignore[misc]
+
+    @staticmethod
+    def _complete(node: RedisServer) -> bool:
+        info = str(node.execute("CLUSTER", "INFO"))
+        return "cluster_state:ok" in info and "cluster_slots_assigned:16384" in info
+
+    def settings(self, *, prefix: str | None = None, timeout: float = 2.0) -> Redis:
+        nodes = tuple(node.address for node in self.nodes)
+        return Redis(mode="cluster", nodes=nodes, prefix=prefix or unique_prefix(), timeout=timeout)
+
+    def flush(self) -> None:
+        for node in self.nodes:
+            node.flush()
+
+    def remove(self) -> None:
+        for node in self.nodes:
+            node.remove()
+
+
+class RedisSentinels:
+    """A master and a replica, watched by three sentinels that replace the master when it is gone."""
+
+    def __init__(self) -> None:
+        self.master = RedisServer(options=["--repl-diskless-sync-delay", "0"])
+        self.replica = RedisServer(options=["--replicaof", self.master.host, str(self.master.port)])
+        self.sentinels = [_Sentinel() for _ in range(SENTINELS)]
+
+    def __enter__(self) -> Self:
+        try:
+            self.master.start()
+            self.replica.start()
+            wait_until(lambda: "online" in str(self.master.execute("INFO", "REPLICATION")), "the replica is in sync")
+            for sentinel in self.sentinels:
+                sentinel.watch(self.master)
+            for sentinel in self.sentinels:
+                wait_until(lambda s=sentinel: s.ready(), "the sentinels know each other")  # type: ignore[misc]
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def settings(self, *, prefix: str | None = None, timeout: float = 2.0) -> Redis:
+        nodes = tuple(sentinel.address for sentinel in self.sentinels)
+        prefix = prefix or unique_prefix()
+        return Redis(mode="sentinel", nodes=nodes, sentinel_service=SERVICE, prefix=prefix, timeout=timeout)
+
+    def flush(self) -> None:
+        self.master.flush()
+
+    def fail_over(self) -> None:
+        """The master dies; returns once the replica has taken its place."""
+        self.master.kill()
+        wait_until(lambda: self.replica.execute("ROLE")[0] in (b"master", "master"), "the replica is master")
+
+    def remove(self) -> None:
+        for server in (*self.sentinels, self.replica, self.master):
+            server.remove()
+
+
+class _Sentinel(RedisServer):
+    def __init__(self) -> None:
+        super().__init__()
+        self._config = self.directory / "sentinel.conf"
+
+    def watch(self, master: RedisServer) -> None:
+        self._config.write_text(
+            f"port {self.port}\nbind {self.host}\ndir {self.directory}\nlogfile {self.log_file}\n"
+            f"sentinel monitor {SERVICE} {master.host} {master.port} 2\n"
+            f"sentinel down-after-milliseconds {SERVICE} 500\nsentinel failover-timeout {SERVICE} 5000\n"
+        )
+        self.start()
+
+    def launch(self) -> None:
+        command = ["redis-server", str(self._config), "--sentinel"]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    def ready(self) -> bool:
+        answer = [bytes(item) for item in self.execute("SENTINEL", "MASTER", SERVICE)]
+        master = dict(zip(answer[::2], answer[1::2], strict=True))
+        return int(master[b"num-other-sentinels"]) == SENTINELS - 1 and int(master[b"num-slaves"]) == 1
