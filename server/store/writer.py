@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar
 
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
 from server.clock import Clock
 from server.store.database import Database
@@ -29,7 +29,7 @@ class SendBackend(ABC):
 
     @abstractmethod
     async def send(self, requests: Sequence[SendRequest]) -> list[Outcome]:
-        """All or, where it raises, none of them. Raises StoreUnavailable, DBAPIError."""
+        """All or, where it raises, none of them. Raises StoreUnavailable, or what is wrong with one of them."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -133,14 +133,14 @@ class SendWriter:
         """Never raises: what goes wrong is told to those who wait."""
         try:
             outcomes: Sequence[Outcome] = await self._backend.send([waiting.request for waiting in batch])
-        except DBAPIError as error:
+        except StoreUnavailable as error:
+            _fail(batch, error)
+        except Exception as error:
             if len(batch) == 1:
                 _fail(batch, error)
-                return
-            for waiting in batch:
-                await self._commit([waiting])
-        except Exception as error:
-            _fail(batch, error)
+            else:
+                for waiting in batch:
+                    await self._commit([waiting])
         else:
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 if waiting.future.done():

@@ -10,14 +10,17 @@ from server.model.usernames import username_key
 from sql.initial.schema import call_members, calls, users
 
 _CHUNK = 500
+_ZERO = "0000-00-00 00:00:00"
+"""What a server in a lax mode may have written for a time that it didn't know."""
+
 _UNKNOWN_TIME = "1970-01-01 00:00:00.000"
 
 # Where neither time of a row is known, the start of the epoch says so.
 _TIMES = f"""
     UPDATE {{table}} SET
-        created_at = COALESCE(NULLIF(created_at, 0), NULLIF(updated_at, 0), '{_UNKNOWN_TIME}'),
-        updated_at = COALESCE(NULLIF(updated_at, 0), NULLIF(created_at, 0), '{_UNKNOWN_TIME}')
-    WHERE created_at IS NULL OR updated_at IS NULL OR created_at = 0 OR updated_at = 0
+        created_at = COALESCE(NULLIF(created_at, '{_ZERO}'), NULLIF(updated_at, '{_ZERO}'), '{_UNKNOWN_TIME}'),
+        updated_at = COALESCE(NULLIF(updated_at, '{_ZERO}'), NULLIF(created_at, '{_ZERO}'), '{_UNKNOWN_TIME}')
+    WHERE created_at IS NULL OR updated_at IS NULL OR created_at = '{_ZERO}' OR updated_at = '{_ZERO}'
 """  # noqa: S608  the pieces are constants
 
 _STATEMENTS = {
@@ -48,8 +51,8 @@ _STATEMENTS = {
     ],
     "contact_requests": [
         "UPDATE contact_requests SET status = 1 WHERE status IS NULL OR status NOT BETWEEN 1 AND 4",
-        "UPDATE contact_requests SET expired_at = created_at + INTERVAL 1 DAY WHERE expired_at IS NULL "
-        "OR expired_at = 0",
+        "UPDATE contact_requests SET expired_at = created_at + INTERVAL 1 DAY "
+        "WHERE expired_at IS NULL OR expired_at = '0000-00-00 00:00:00'",
     ],
     "contacts": [
         "UPDATE contacts SET status = 1 WHERE status IS NULL",
@@ -141,8 +144,9 @@ FILL_IS_NEW = """
 """
 
 FILL_DELIVERY_TIMES = f"""
-    UPDATE message_deliveries SET created_at = COALESCE(NULLIF(created_at, 0), NULLIF(updated_at, 0), '{_UNKNOWN_TIME}')
-    WHERE created_at IS NULL OR created_at = 0
+    UPDATE message_deliveries SET
+        created_at = COALESCE(NULLIF(created_at, '{_ZERO}'), NULLIF(updated_at, '{_ZERO}'), '{_UNKNOWN_TIME}')
+    WHERE created_at IS NULL OR created_at = '{_ZERO}'
 """  # noqa: S608  the piece is a constant
 
 FILL_COUNTERS = """
