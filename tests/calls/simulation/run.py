@@ -8,9 +8,9 @@ from tests.calls.simulation.loop import VirtualLoop, run_virtually
 from tests.calls.simulation.server import Server
 from tests.calls.simulation.world import Chances, World
 
-TROUBLE_UNTIL = 100.0
-CALLS_UNTIL = 80.0
-END = 420.0
+TROUBLE_UNTIL = 60.0
+CALLS_UNTIL = 45.0
+END = 360.0
 SERVERS = ("A", "B", "C")
 
 
@@ -52,7 +52,7 @@ async def _run(world: World) -> None:
         await asyncio.sleep(1.0)
         if world.failures:
             raise world.failures[0]
-        if world.loop.time() > TROUBLE_UNTIL + 20 and not leftovers(world):
+        if world.loop.time() > TROUBLE_UNTIL + 5 and not leftovers(world):
             break
     for task in work:
         task.cancel()
@@ -94,7 +94,7 @@ class Adversary:
             self._bad_bus,
         ]
         self._harms = random.sample(harms, random.randrange(1, len(harms) + 1))
-        self._pause = random.choice([2.0, 6.0, 15.0])
+        self._pause = random.choice([1.5, 4.0, 10.0])
 
     async def run(self) -> None:
         random = self._world.random

@@ -1,6 +1,7 @@
 """One life of a server process in the simulation, with the endpoints that lead to its calls."""
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -25,6 +26,12 @@ from tests.calls.simulation.world import TIMES, World
 
 class ConnectionLost(Exception):
     """The server died, or wasn't there."""
+
+
+@functools.cache
+def _metrics() -> CallMetrics:
+    """For all servers of all runs: making them takes as long as a minute of calls."""
+    return CallMetrics(CollectorRegistry())
 
 
 class _Store(MemoryCallStore):
@@ -53,8 +60,8 @@ class _Faults:
         chances = world.chances
         if chances.slow and world.random.random() < chances.slow:
             await asyncio.sleep(world.random.random() ** 4)
-        else:
-            await asyncio.sleep(0.0005)
+        elif world.random.random() < 0.2:
+            await asyncio.sleep(0.001)
         await self._server.if_alive()
         if chances.refused and world.random.random() < chances.refused:
             raise BusUnavailable(operation)
@@ -78,7 +85,7 @@ class Server:
             notifier=self,
             clock=world.clock,
             times=TIMES,
-            metrics=CallMetrics(CollectorRegistry()),
+            metrics=_metrics(),
         )
         self.sockets: dict[ServedSocket, None] = {}
         self._dead = world.loop.create_future()

@@ -1,0 +1,33 @@
+"""A thousand minutes of trouble. A seed that fails prints the story of its run; `simulate(seed)` plays it again."""
+
+import gc
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from tests.calls.simulation.run import simulate
+
+CHUNK = 50
+
+
+@pytest.fixture(autouse=True)
+def _fast() -> Iterator[None]:
+    """No garbage collection within a run, and no records of the troubles that are made on purpose."""
+    logging.disable(logging.WARNING)
+    gc.disable()
+    yield
+    gc.enable()
+    gc.collect()
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("first", range(0, 1000, CHUNK))
+def test_calls_survive_any_trouble(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        simulate(seed)
+
+
+def test_a_seed_plays_again_exactly() -> None:
+    for seed in (3, 17):
+        assert simulate(seed) == simulate(seed)
