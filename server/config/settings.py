@@ -21,7 +21,9 @@ def _kebab(name: str) -> str:
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, nothing changes after the start."""
 
-    model_config = ConfigDict(alias_generator=_kebab, populate_by_name=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        alias_generator=_kebab, populate_by_name=True, extra="forbid", frozen=True, coerce_numbers_to_str=True
+    )
 
 
 class Http(Section):
@@ -106,11 +108,8 @@ class Limits(Section):
 class Chat(Section):
     text_limit: Count = 20_000
     """Characters of a message."""
-    local_id_limit: Count = 64
     revoke_window: Seconds = 120.0
     request_lifetime: Seconds = 24 * 3600.0
-    group_members: Count = 100
-    """Contacts that a group can be made of."""
     batch: Count = 100
     """Sends that share a transaction at most."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from server.clock import Clock
+from server.config.settings import Chat as ChatSettings
 from server.errors import ApiError, ErrorCode
 from server.model.entities import Delivery, Message
 from server.model.enums import MessageType
@@ -14,11 +15,14 @@ from server.store.sending import SendRequest
 
 
 class Chat:
-    def __init__(self, store: Store, contacts: Contacts, notifier: Notifier, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, contacts: Contacts, notifier: Notifier, clock: Clock, settings: ChatSettings
+    ) -> None:
         self._store = store
         self._contacts = contacts
         self._notifier = notifier
         self._clock = clock
+        self._settings = settings
 
     async def send(
         self, user_id: int, contact_id: int, local_id: str, *, text: str, image: str, thumbnail: str
@@ -26,13 +30,16 @@ class Chat:
         """Returns once the message is committed; sent again with the same `local_id`, it is the first message.
 
         Raises:
-            ApiError: MESSAGE_EMPTY, MESSAGE_TYPE (text and picture in one), CONTACT_NOT_FOUND, FORBIDDEN
+            ApiError: MESSAGE_EMPTY, MESSAGE_TYPE (text and picture in one), FIELD_INVALID, CONTACT_NOT_FOUND, FORBIDDEN
         """
         picture = bool(image or thumbnail)
         if text.strip() and picture:
             raise ApiError(ErrorCode.MESSAGE_TYPE)
         if not picture and not text.strip():
             raise ApiError(ErrorCode.MESSAGE_EMPTY)
+        if len(text) > (most := self._settings.text_limit):
+            rule = (f"最多 {most} 个字符", f"at most {most} characters")
+            raise ApiError(ErrorCode.FIELD_INVALID, field="text", rule=rule)
         kind = MessageType.IMAGE if picture else MessageType.TEXT
         request = SendRequest(user_id, contact_id, local_id, kind, "" if picture else text, image, thumbnail)
         result = await self._store.messages.send(request)

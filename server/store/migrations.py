@@ -12,20 +12,16 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, NullPool, column, create_engine, select, table, text
+from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from server.config.settings import Mysql, Settings
-from server.store import sqlite
-from server.store.database import Database
+from server.store import mysql, sqlite
 from server.store.errors import SchemaOutdated, StoreUnavailable
-from server.store.types import AnySelect
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "sql"
 _LOCK_WAIT = 600
 """Seconds that a migration waits for another one."""
-
-_REVISION: AnySelect = select(column("version_num")).select_from(table("alembic_version"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +57,7 @@ def migrate_blocking(settings: Settings) -> MigrationReport:
             return _migrate_sqlite(settings)
         return _migrate_mysql(settings.mysql)
     except DBAPIError as error:
-        if error.connection_invalidated:
+        if error.connection_invalidated or sqlite.is_trouble(error) or mysql.is_trouble(error):
             raise StoreUnavailable(str(error.orig)) from error
         raise
 
@@ -85,13 +81,13 @@ def _file_lock(file: Path) -> Iterator[None]:
         yield
 
 
-def _migrate_mysql(mysql: Mysql) -> MigrationReport:
+def _migrate_mysql(settings: Mysql) -> MigrationReport:
     engine = create_engine(
-        mysql_url(mysql, "mysql+pymysql"),
+        mysql.url(settings, "mysql+pymysql"),
         poolclass=NullPool,
-        connect_args={"connect_timeout": max(1, round(mysql.timeout)), "init_command": "SET time_zone = '+00:00'"},
+        connect_args={"connect_timeout": max(1, round(settings.timeout)), "init_command": "SET time_zone = '+00:00'"},
     )
-    name = "ichat-migrate:" + hashlib.sha256(mysql.dbname.encode()).hexdigest()[:32]
+    name = "ichat-migrate:" + hashlib.sha256(settings.dbname.encode()).hexdigest()[:32]
     try:
         with engine.connect() as connection:
             if (
@@ -99,24 +95,12 @@ def _migrate_mysql(mysql: Mysql) -> MigrationReport:
                 != 1
             ):
                 raise StoreUnavailable("another migration is running")
-            report = _upgrade(connection, f"{mysql.host}:{mysql.port}/{mysql.dbname}")
+            report = _upgrade(connection, f"{settings.host}:{settings.port}/{settings.dbname}")
             connection.commit()
             connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": name})
             return report
     finally:
         engine.dispose()
-
-
-def mysql_url(mysql: Mysql, driver: str) -> URL:
-    return URL.create(
-        driver,
-        username=mysql.user,
-        password=mysql.password.get_secret_value() or None,
-        host=mysql.host,
-        port=mysql.port,
-        database=mysql.dbname,
-        query={"charset": "utf8mb4"},
-    )
 
 
 def _upgrade(connection: Connection, database: str) -> MigrationReport:
@@ -133,14 +117,3 @@ def _upgrade(connection: Connection, database: str) -> MigrationReport:
         command.upgrade(config, "head")
     after = MigrationContext.configure(connection).get_current_revision()
     return MigrationReport(database, before, after, tuple(done))
-
-
-async def check_revision(database: Database) -> None:
-    """Raises SchemaOutdated unless the database has this version's tables."""
-    head = ScriptDirectory(str(SCRIPTS)).get_current_head()
-    try:
-        found = [row.version_num for row in await database.fetch(_REVISION)]
-    except DBAPIError as error:
-        raise SchemaOutdated("the database has no tables of this service yet: run `migrate`") from error
-    if found != [head]:
-        raise SchemaOutdated(f"the database is at revision {', '.join(found)}, not {head}: run `migrate`")

@@ -9,14 +9,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate
 
-from sqlalchemy import Connection, event
+from sqlalchemy import URL, Connection, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from server.config.settings import Mysql
 from server.store.database import Database, P, T
 from server.store.errors import StoreUnavailable
-from server.store.migrations import mysql_url
 
 _DEADLOCK = {1205, 1213}
 """Lock wait timeout, deadlock: InnoDB has rolled back, or we do, and the transaction may be run again."""
@@ -64,7 +63,7 @@ class MysqlDatabase(Database):
         return await self._writes.connect()
 
     def is_trouble(self, error: DBAPIError) -> bool:
-        return code(error) in _TROUBLE
+        return is_trouble(error)
 
     async def close(self) -> None:
         await self._reads.dispose()
@@ -111,10 +110,30 @@ def code(error: DBAPIError) -> int:
     return arguments[0] if arguments and isinstance(arguments[0], int) else 0
 
 
+def is_trouble(error: DBAPIError) -> bool:
+    return code(error) in _TROUBLE
+
+
+def is_missing_table(error: DBAPIError) -> bool:
+    return code(error) == 1146
+
+
+def url(settings: Mysql, driver: str) -> URL:
+    return URL.create(
+        driver,
+        username=settings.user,
+        password=settings.password.get_secret_value() or None,
+        host=settings.host,
+        port=settings.port,
+        database=settings.dbname,
+        query={"charset": "utf8mb4"},
+    )
+
+
 def _engine(settings: Mysql, isolation_level: Any, size: int) -> AsyncEngine:
     lock_wait = max(1, int(settings.timeout * 0.8))
     engine = create_async_engine(
-        mysql_url(settings, "mysql+aiomysql"),
+        url(settings, "mysql+aiomysql"),
         isolation_level=isolation_level,
         skip_autocommit_rollback=isolation_level == "AUTOCOMMIT",
         pool_size=size,

@@ -65,6 +65,15 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def is_trouble(error: DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _TROUBLE
+
+
+def is_missing_table(error: DBAPIError) -> bool:
+    return isinstance(error.orig, sqlite3.OperationalError) and str(error.orig).startswith("no such table")
+
+
 class SqliteDatabase(Database):
     def __init__(self, file: Path, limit: float) -> None:
         # A writer that finds the file locked gives up a little before its caller does, so the caller gets an
@@ -98,8 +107,7 @@ class SqliteDatabase(Database):
             return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
 
     def is_trouble(self, error: DBAPIError) -> bool:
-        code = getattr(error.orig, "sqlite_errorcode", None)
-        return code is not None and code & 0xFF in _TROUBLE
+        return is_trouble(error)
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)

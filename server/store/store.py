@@ -7,13 +7,14 @@ from server.config.settings import Settings
 from server.store.contacts import Contacts
 from server.store.database import Database
 from server.store.deliveries import Deliveries
+from server.store.errors import SchemaOutdated
 from server.store.files import Files
 from server.store.groups import Groups
 from server.store.logins import Logins
 from server.store.messages import Messages
-from server.store.migrations import check_revision, migrate
 from server.store.mysql import MysqlDatabase
 from server.store.mysql_sending import MysqlBackend
+from server.store.revision import check_revision
 from server.store.settings import UserSettings
 from server.store.sqlite import SqliteDatabase
 from server.store.sqlite import path as sqlite_path
@@ -62,14 +63,21 @@ async def open_store(settings: Settings, clock: Clock) -> Store:
     database: Database
     sending: SendBackend
     if settings.mysql is None:
-        await migrate(settings)
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
         database = SqliteDatabase(sqlite_path(settings.data_dir), settings.sqlite.timeout)
         sending = PlainBackend(database, clock)
     else:
         database = MysqlDatabase(settings.mysql)
         sending = MysqlBackend(database, clock)
     try:
-        await check_revision(database)
+        try:
+            await check_revision(database)
+        except SchemaOutdated:
+            if settings.mysql is not None:
+                raise
+            from server.store.migrations import migrate  # noqa: PLC0415  see `revision`
+
+            await migrate(settings)
     except BaseException:
         await database.close()
         raise

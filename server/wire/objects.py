@@ -76,6 +76,45 @@ class FoundUser(User):
     is_friend: bool
     pending_request: ContactRequest | None
 
+    @classmethod
+    def of(cls, user: entities.User, is_friend: bool, request: entities.ContactRequest | None) -> Self:
+        pending = None if request is None else ContactRequest.model_validate(request)
+        fields = User.model_validate(user).model_dump(by_alias=False)
+        return cls(**fields, is_friend=is_friend, pending_request=pending)
+
+
+class NewLogin(WireObject):
+    user_id: int
+    token: str
+
+
+class Login(WireObject):
+    """One of one's logins; `current`: the one that asks."""
+
+    login_id: int
+    device: str
+    address: str
+    created_at: WireTime
+    last_used_at: WireTime
+    expires_at: WireTime
+    current: bool
+
+    @classmethod
+    def of(cls, login: entities.Login, *, current: bool) -> Self:
+        return cls(
+            login_id=login.login_id,
+            device=login.device,
+            address=login.address,
+            created_at=login.created_at,
+            last_used_at=login.last_used_at,
+            expires_at=login.expires_at,
+            current=current,
+        )
+
+
+class Settings(WireObject):
+    wallpaper: str
+
 
 class Group(WireObject):
     group_id: int

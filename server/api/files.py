@@ -1,0 +1,75 @@
+"""Uploading and fetching files."""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import BodyPartReader, web
+
+from server.api.routing import Access, AnyRoute, Call, Route, Source
+from server.errors import ApiError
+from server.errors import ErrorCode as E
+from server.services.files import Files
+from server.wire import bodies
+
+TAG = "Files"
+_CHUNK = 64 * 1024
+_YEAR = 31_536_000
+
+
+class FilesApi:
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    async def upload(self, call: Call[bodies.UploadForm]) -> str:
+        await self._files.admit(call.login, call.visitor)
+        try:
+            part = await _file_part(call.request)
+            return await self._files.upload(call.login, _chunks(part))
+        except ValueError as error:  # the multipart body is broken
+            raise _no_form() from error
+
+    async def fetch(self, call: Call[bodies.Nothing]) -> web.StreamResponse:
+        found = await self._files.find(call.request.match_info["name"])
+        headers = {
+            "Content-Type": found.type,
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+            "Cache-Control": f"public, max-age={_YEAR}, immutable",  # a name never gets another content
+            "Cross-Origin-Resource-Policy": "cross-origin",
+        }
+        if not found.is_image:
+            headers["Content-Disposition"] = "attachment"
+        return web.FileResponse(found.path, headers=headers)
+
+    def routes(self) -> list[AnyRoute]:
+        return [
+            Route(
+                "POST", "/file/upload", self.upload, "Upload a file; without a login, a small image",
+                bodies.UploadForm, Source.FORM, str,
+                (E.FIELD_INVALID, E.TOO_LARGE, E.TOO_MANY, E.FILE_NOT_STORED), Access.OPTIONAL, TAG,
+            ),
+            Route(
+                "GET", "/file/{name}", self.fetch, "Fetch a file",
+                bodies.Nothing, Source.QUERY, bytes, (E.NOT_FOUND,), Access.OPEN, TAG,
+            ),
+        ]  # fmt: skip
+
+
+async def _file_part(request: web.Request) -> BodyPartReader:
+    """The part called `file` of a multipart request."""
+    if request.content_type != "multipart/form-data":
+        raise _no_form()
+    async for part in await request.multipart():
+        if isinstance(part, BodyPartReader) and part.name == "file":
+            return part
+    raise _no_form()
+
+
+async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
+    while chunk := await part.read_chunk(_CHUNK):
+        yield chunk
+
+
+def _no_form() -> ApiError:
+    return ApiError(
+        E.BAD_REQUEST, detail=("应为 multipart 表单，文件在 file 字段中", "a multipart form with a field `file`")
+    )

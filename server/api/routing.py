@@ -1,0 +1,73 @@
+"""What a route is: everything that serving it and describing it needs, said once."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Generic, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from server.errors import ErrorCode, Language
+from server.services.accounts import LoginSession, Visitor
+
+In = TypeVar("In", bound=BaseModel)
+
+
+class Access(Enum):
+    OPEN = auto()
+    """Without a login."""
+    OPTIONAL = auto()
+    """With or without; a login that is given must be good."""
+    LOGIN = auto()
+
+
+class Source(Enum):
+    """Where a route's input comes from."""
+
+    BODY = auto()
+    QUERY = auto()
+    FORM = auto()
+    """Multipart, which the handler reads by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[In]):
+    """A request whose input was checked. `login` is None only where a route's access allows it."""
+
+    input: In
+    login: LoginSession | None
+    visitor: Visitor
+    language: Language
+    request: web.Request
+
+    @property
+    def me(self) -> int:
+        """The user who asks."""
+        return self.session.user_id
+
+    @property
+    def session(self) -> LoginSession:
+        if self.login is None:
+            raise LookupError("the route is open to visitors without a login")
+        return self.login
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Generic[In]):
+    """`path` is without the prefix. `answer` is the type of the envelope's data; None: the handler answers with a
+    response of its own. `errors` are those beyond what every route may say."""
+
+    method: str
+    path: str
+    handler: Callable[[Call[In]], Awaitable[Any]]
+    summary: str
+    takes: type[In]
+    source: Source
+    answer: Any
+    errors: tuple[ErrorCode, ...] = ()
+    access: Access = Access.LOGIN
+    tag: str = ""
+
+
+AnyRoute = Route[Any]

@@ -1,0 +1,124 @@
+"""The composition root: the one place that knows which parts there are and how they hang together."""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+
+from server.api.accounts import AccountsApi
+from server.api.chat import ChatApi
+from server.api.contacts import ContactsApi
+from server.api.description import Description
+from server.api.dispatch import Dispatcher, failure_middleware
+from server.api.files import FilesApi
+from server.api.operations import OperationsApi
+from server.api.routing import AnyRoute
+from server.api.site import add_site
+from server.bus.interface import Bus
+from server.bus.memory import MemoryBus, MemoryHub
+from server.bus.redis import RedisBus
+from server.clock import Clock, SystemClock
+from server.config.settings import Settings
+from server.runtime.metrics import Metrics
+from server.services.accounts import Accounts
+from server.services.chat import Chat
+from server.services.contacts import Contacts
+from server.services.files import Files
+from server.services.notifier import Notifier
+from server.services.passwords import Passwords
+from server.services.ratelimit import RateLimiter
+from server.services.sessions import SessionHub
+from server.services.storage import LocalStorage
+from server.services.tokens import Tokens
+from server.sockets.close_codes import as_table_rows
+from server.sockets.connection import ConnectionWatch
+from server.sockets.notification import NotificationEndpoint
+from server.store import open_store
+
+CONNECTIONS = web.AppKey("connections", ConnectionWatch)
+
+
+async def create_app(
+    settings: Settings, *, clock: Clock | None = None, bus: Bus | None = None, metrics: Metrics | None = None
+) -> web.Application:
+    """Open every part and hang them together; the application closes them again when it is cleaned up.
+
+    `bus` replaces the configured one, so that several servers of one process can share a hub.
+
+    Raises:
+        StoreUnavailable, SchemaOutdated, BusUnavailable, OSError
+    """
+    async with AsyncExitStack() as stack:
+        app = await _assemble(stack, settings, clock or SystemClock(), bus, metrics or Metrics())
+        parts = stack.pop_all()
+    app.on_cleanup.append(lambda _: parts.aclose())
+    return app
+
+
+async def drain(app: web.Application, spread: float) -> None:
+    """Tell the open sockets to come back: a hundred a second, within `spread` seconds at most."""
+    connections = app[CONNECTIONS]
+    await connections.drain(min(spread, len(connections) / 100))
+
+
+async def _assemble(
+    stack: AsyncExitStack, settings: Settings, clock: Clock, bus: Bus | None, metrics: Metrics
+) -> web.Application:
+    storage = LocalStorage(settings.uploads)
+    storage.prepare()
+    store = await open_store(settings, clock)
+    stack.push_async_callback(store.close)
+    bus = bus or _bus(settings, clock)
+    await bus.start()
+    stack.push_async_callback(bus.close)
+
+    notifier = Notifier(bus, clock, metrics)
+    notifier.start()
+    stack.push_async_callback(notifier.close)
+    passwords = Passwords(settings.password)
+    stack.push_async_callback(passwords.close)
+    limiter = RateLimiter(bus, settings.limits)
+    tokens = Tokens(settings.jwt, clock)
+    accounts = Accounts(store, bus, clock, tokens, passwords, limiter, settings.limits, metrics)
+    accounts.start()
+    stack.push_async_callback(accounts.close)
+    contacts = Contacts(store, notifier)
+    chat = Chat(store, contacts, notifier, clock, settings.chat)
+    files = Files(store, storage, bus, clock, limiter, settings.files, settings.limits)
+    files.start()
+    stack.push_async_callback(files.close)
+    sessions = SessionHub(store, bus, clock, settings.sessions, metrics)
+    sessions.start()
+    stack.push_async_callback(sessions.close)
+    connections = ConnectionWatch(metrics)
+    connections.start()
+    stack.push_async_callback(connections.close)
+
+    routes: list[AnyRoute] = [
+        *AccountsApi(accounts).routes(),
+        *ContactsApi(contacts).routes(),
+        *ChatApi(chat).routes(),
+        *FilesApi(files).routes(),
+    ]
+    app = web.Application(middlewares=[failure_middleware(metrics)], client_max_size=settings.http.body_limit)
+    app[CONNECTIONS] = connections
+    _add_routes(app, settings, routes, accounts)
+    notifications = NotificationEndpoint(accounts, sessions, connections, settings.sessions)
+    for prefix in {"", settings.api_prefix}:
+        app.router.add_get(f"{prefix}/ws/notification", notifications.handle)
+    OperationsApi(store, bus, metrics).add_to(app)
+    Description(routes, settings.api_prefix, as_table_rows()).add_to(app)
+    add_site(app, settings)
+    return app
+
+
+def _bus(settings: Settings, clock: Clock) -> Bus:
+    if settings.redis is None:
+        return MemoryBus(MemoryHub(), clock)
+    return RedisBus(settings.redis, clock)
+
+
+def _add_routes(app: web.Application, settings: Settings, routes: Sequence[AnyRoute], accounts: Accounts) -> None:
+    dispatcher = Dispatcher(accounts, settings.http.trusted_proxies)
+    for route in routes:
+        app.router.add_route(route.method, settings.api_prefix + route.path, dispatcher.handler(route))

@@ -1,0 +1,208 @@
+"""Uploaded files: what they are, their names, and the end of those that nothing refers to."""
+
+import asyncio
+import logging
+import re
+import secrets
+import warnings
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import puremagic
+from PIL import Image, UnidentifiedImageError
+
+from server.bus.interface import Bus, BusUnavailable
+from server.clock import Clock
+from server.config.settings import Files as FileSettings
+from server.config.settings import Limits
+from server.errors import ApiError, ErrorCode
+from server.services.accounts import LoginSession, Visitor
+from server.services.ratelimit import RateLimiter
+from server.services.storage import Incoming, Storage, TooLarge
+from server.store import Store
+from server.store.errors import StoreUnavailable
+from server.tasks import OwnedTasks
+
+_log = logging.getLogger(__name__)
+
+_IMAGES = {
+    "PNG": ("png", "image/png"),
+    "JPEG": ("jpg", "image/jpeg"),
+    "GIF": ("gif", "image/gif"),
+    "WEBP": ("webp", "image/webp"),
+    "BMP": ("bmp", "image/bmp"),
+}
+IMAGE_TYPES = frozenset(kind for _, kind in _IMAGES.values())
+_LEGACY_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg"} | {f".{end}": kind for end, kind in _IMAGES.values()}
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")
+_OTHER = "application/octet-stream"
+_SWEEP_GROUP = "sweep:files"
+_SWEEP_CHUNK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    path: Path
+    type: str
+
+    @property
+    def is_image(self) -> bool:
+        return self.type in IMAGE_TYPES
+
+
+class Files:
+    """`start` before use, `close` after."""
+
+    def __init__(
+        self,
+        store: Store,
+        storage: Storage,
+        bus: Bus,
+        clock: Clock,
+        limiter: RateLimiter,
+        settings: FileSettings,
+        limits: Limits,
+    ) -> None:
+        self._store = store
+        self._storage = storage
+        self._bus = bus
+        self._clock = clock
+        self._limiter = limiter
+        self._settings = settings
+        self._limits = limits
+        self._types: dict[str, str] = {}
+        self._tasks = OwnedTasks("files")
+
+    def start(self) -> None:
+        self._tasks.start(self._sweep_regularly(), "sweep")
+
+    async def close(self) -> None:
+        await self._tasks.close()
+
+    def upload_limit(self, login: LoginSession | None) -> int:
+        """Bytes."""
+        return self._settings.anonymous_limit if login is None else self._settings.upload_limit
+
+    async def admit(self, login: LoginSession | None, visitor: Visitor) -> None:
+        """Whether an upload may begin. Raises ApiError (TOO_MANY)."""
+        if login is None:
+            await self._limiter.hit(self._limits.upload_address, "upload-address", visitor.address)
+        else:
+            await self._limiter.hit(self._limits.upload_account, "upload-account", str(login.user_id))
+
+    async def upload(self, login: LoginSession | None, chunks: AsyncIterator[bytes]) -> str:
+        """Keep a file; gives its url.
+
+        Raises:
+            ApiError: TOO_LARGE, FILE_NOT_STORED, FIELD_INVALID (empty, a broken image, or no image without a login)
+        """
+        limit = self.upload_limit(login)
+        try:
+            incoming = await self._storage.receive(chunks, limit)
+        except TooLarge as error:
+            raise ApiError(ErrorCode.TOO_LARGE, limit=limit) from error
+        except OSError as error:
+            _log.exception("an upload could not be written")
+            raise ApiError(ErrorCode.FILE_NOT_STORED) from error
+        try:
+            return await self._name(login, incoming)
+        except BaseException:
+            await self._storage.discard(incoming)
+            raise
+
+    async def _name(self, login: LoginSession | None, incoming: Incoming) -> str:
+        if incoming.size == 0:
+            raise _refused("不能为空", "must not be empty")
+        ending, kind = await asyncio.to_thread(self._examine, incoming.path)
+        if login is None and kind not in IMAGE_TYPES:
+            raise _refused("未登录时只能上传图片", "without a login it must be an image")
+        name = f"{secrets.token_urlsafe(24)}.{ending}"
+        name = name if name[0] != "-" else f"0{name}"
+        await self._store.files.add(name, incoming.size, kind, login.user_id if login else 0)
+        try:
+            await self._storage.keep(incoming, name)
+        except OSError as error:
+            _log.exception("an upload could not be kept")
+            raise ApiError(ErrorCode.FILE_NOT_STORED) from error
+        return f"file/{name}"
+
+    def _examine(self, path: Path) -> tuple[str, str]:
+        """Ending and content type by what the file holds. An image is decoded once, so a broken one or one that
+        unfolds beyond measure is refused here and not in somebody's browser."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                with Image.open(path, formats=tuple(_IMAGES)) as image:
+                    if image.width * image.height * getattr(image, "n_frames", 1) > self._settings.pixels:
+                        raise _refused("图片尺寸过大", "has too many pixels")
+                    known = _IMAGES[image.format or ""]
+                    image.load()
+                    return known
+        except UnidentifiedImageError:
+            return _other_type(path)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise _refused("图片尺寸过大", "has too many pixels") from error
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise _refused("不是完整的图片", "is not a whole image") from error
+
+    async def find(self, name: str) -> FoundFile:
+        """Raises ApiError (NOT_FOUND)."""
+        path = self._storage.local_path(name) if _NAME.fullmatch(name) else None
+        if path is None:
+            raise ApiError(ErrorCode.NOT_FOUND)
+        kind = self._types.get(name)
+        if kind is None:
+            stored = await self._store.files.get(name)
+            kind = stored.type if stored else _LEGACY_TYPES.get(path.suffix.lower(), _OTHER)
+            if len(self._types) < 10_000:
+                self._types[name] = kind
+        return FoundFile(path, kind)
+
+    # orphans
+
+    async def _sweep_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.sweep_interval)
+            try:
+                lease = await self._bus.acquire(_SWEEP_GROUP, 30.0)
+                if lease is not None:
+                    try:
+                        await self.sweep()
+                    finally:
+                        await lease.release()
+            except (BusUnavailable, StoreUnavailable) as error:
+                _log.warning("orphaned files stay until the next sweep: %s", error)
+
+    async def sweep(self) -> int:
+        """Remove files that nothing has referred to for their time; gives how many."""
+        before = self._clock.now() - timedelta(seconds=self._settings.orphan_lifetime)
+        removed = 0
+        while names := await self._store.files.unreferenced(before, _SWEEP_CHUNK):
+            gone = await self._store.files.remove(names)
+            await self._storage.remove(gone)
+            removed += len(gone)
+            for name in gone:
+                self._types.pop(name, None)
+            if len(names) < _SWEEP_CHUNK:
+                break
+        return removed
+
+
+def _other_type(path: Path) -> tuple[str, str]:
+    """Whatever a browser could take for a page is plain bytes: it is served as a download all the same."""
+    try:
+        best = puremagic.magic_file(path)[0]
+    except (IndexError, ValueError, puremagic.PureError):
+        return "bin", _OTHER
+    kind, ending = best.mime_type, best.extension.lstrip(".")
+    if not ending.isalnum() or len(ending) > 8 or not kind.startswith(("audio/", "video/", "application/")):
+        return "bin", _OTHER
+    if any(word in kind for word in ("html", "xml", "script", "svg")):
+        return "bin", _OTHER
+    return ending.lower(), kind
+
+
+def _refused(chinese: str, english: str) -> ApiError:
+    return ApiError(ErrorCode.FIELD_INVALID, field="file", rule=(chinese, english))

@@ -1,0 +1,156 @@
+"""What clients send over HTTP: bodies and queries, with the contract's rules.
+
+An absent id is 0 and an absent text "": a field that is missing is checked like one that is empty. Fields that aren't
+known are ignored, since the contract grows by addition.
+"""
+
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+URL_LENGTH = 2048
+LOCAL_ID_LENGTH = 64
+IDS_LENGTH = 1_000
+
+INT64 = 2**63 - 1
+
+
+class Rule:
+    """Why a field was refused, where pydantic has no word for it: the error types that `explain` knows."""
+
+    URL = "url"
+    CONTROL = "control_characters"
+
+
+def _check_url(url: str) -> str:
+    if url and not url.startswith(("http://", "https://", "file/")):
+        raise PydanticCustomError(Rule.URL, "must begin with http://, https:// or file/")
+    return _check_printable(url)
+
+
+def _check_printable(text: str) -> str:
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
+        raise PydanticCustomError(Rule.CONTROL, "must not hold control characters")
+    return text
+
+
+def _local_id(value: object) -> object:
+    """The frontend may count its messages by numbers as well as name them."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Id = Annotated[int, Field(strict=True, ge=-INT64 - 1, le=INT64)]
+QueryId = Annotated[int, Field(ge=-INT64 - 1, le=INT64)]
+Url = Annotated[str, Field(max_length=URL_LENGTH), AfterValidator(_check_url)]
+RequiredUrl = Annotated[str, Field(min_length=1, max_length=URL_LENGTH), AfterValidator(_check_url)]
+Nickname = Annotated[str, Field(min_length=1, max_length=20), AfterValidator(_check_printable)]
+LocalId = Annotated[
+    str, Field(max_length=LOCAL_ID_LENGTH), BeforeValidator(_local_id), AfterValidator(_check_printable)
+]
+
+
+class Body(BaseModel):
+    """Comes in camelCase. Defaults are checked like values."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=False, extra="ignore", frozen=True, validate_default=True
+    )
+
+
+class Nothing(Body):
+    """A request that takes nothing."""
+
+
+class Register(Body):
+    username: Annotated[str, Field(min_length=2, max_length=20), AfterValidator(_check_printable)] = ""
+    password: Annotated[str, Field(min_length=6, max_length=20)] = ""
+    nickname: Nickname = ""
+    avatar: Url = ""
+
+
+class LogIn(Body):
+    username: Annotated[str, Field(max_length=256)] = ""
+    password: Annotated[str, Field(max_length=256)] = ""
+
+
+class UserIds(Body):
+    user_ids: Annotated[list[Id], Field(max_length=IDS_LENGTH)] = []
+
+
+class Profile(Body):
+    nickname: Nickname = ""
+    avatar: Url = ""
+
+
+class Search(Body):
+    keyword: Annotated[str, Field(max_length=256)] = ""
+    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    size: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+class Wallpaper(Body):
+    wallpaper: Url = ""
+
+
+class UserId(Body):
+    user_id: Id = 0
+
+
+class RequestId(Body):
+    request_id: QueryId = 0
+
+
+class ContactId(Body):
+    contact_id: QueryId = 0
+
+
+class NewGroup(Body):
+    name: Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_check_printable)] = ""
+    avatar: Url = ""
+    contact_ids: Annotated[list[Id], Field(min_length=1, max_length=100)] = []
+
+
+class GroupIds(Body):
+    group_ids: Annotated[list[Id], Field(max_length=IDS_LENGTH)] = []
+
+
+class Send(Body):
+    contact_id: Id = 0
+    local_id: LocalId = ""
+    text: str = ""
+    thumbnail: Url = ""
+    image: Url = ""
+
+
+class History(Body):
+    contact_id: QueryId = 0
+    last_message_id: QueryId = 0
+    limit: Annotated[int, Field(ge=1, le=100)] = 10
+
+
+class Sync(Body):
+    synced: QueryId = 0
+    limit: Annotated[int, Field(ge=5, le=50)] = 20
+    last: QueryId = 0
+
+
+class DelayedImage(Body):
+    message_id: Id = 0
+    image: RequiredUrl = ""
+
+
+class MessageId(Body):
+    message_id: QueryId = 0
+
+
+class LoginId(Body):
+    login_id: QueryId = 0
+
+
+class UploadForm(Body):
+    """Multipart; only for the API description, since the file is streamed."""
+
+    file: Annotated[bytes, Field(description="The file, at most 10 MiB (2 MiB and an image without a login)")]
