@@ -9,8 +9,7 @@ from pymysql.constants import CLIENT
 from sqlalchemy import Connection, NullPool, create_engine, inspect, text
 
 from server.config.settings import Mysql, Settings
-from server.store import sqlite
-from server.store.migrations import mysql_url
+from server.store import mysql, sqlite
 
 
 @contextmanager
@@ -18,20 +17,20 @@ def connected(settings: Settings) -> Iterator[Connection]:
     if settings.mysql is None:
         engine = create_engine(f"sqlite:///{sqlite.path(settings.data_dir)}", poolclass=NullPool)
     else:
-        engine = create_engine(mysql_url(settings.mysql, "mysql+pymysql"), poolclass=NullPool)
+        engine = create_engine(mysql.url(settings.mysql, "mysql+pymysql"), poolclass=NullPool)
     with engine.connect() as connection:
         yield connection
     engine.dispose()
 
 
-def run_script(mysql: Mysql, script: str) -> None:
+def run_script(database: Mysql, script: str) -> None:
     """Many statements, `;` between them."""
     connection = pymysql.connect(
-        host=mysql.host,
-        port=mysql.port,
-        user=mysql.user,
-        password=mysql.password.get_secret_value(),
-        database=mysql.dbname,
+        host=database.host,
+        port=database.port,
+        user=database.user,
+        password=database.password.get_secret_value(),
+        database=database.dbname,
         charset="utf8mb4",
         client_flag=CLIENT.MULTI_STATEMENTS,
         autocommit=True,

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from server.config.settings import Settings
 from server.store import SchemaOutdated, open_store
-from server.store.migrations import migrate, migrate_blocking
+from server.store.migrations import SCRIPTS, migrate, migrate_blocking
+from server.store.revision import REVISION
 from server.store.tables import metadata
 from tests.store.conftest import TestClock
 from tests.store.databases import connected, dump, run_script, schema
@@ -30,6 +32,10 @@ async def test_the_migrations_lead_to_the_tables_that_the_code_knows(settings: S
     with connected(settings) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+def test_the_code_expects_the_newest_migration() -> None:
+    assert ScriptDirectory(str(SCRIPTS)).get_current_head() == REVISION
 
 
 async def test_both_databases_get_the_same_schema(mariadb: MariaDb, tmp_path: Path) -> None:
