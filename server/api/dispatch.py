@@ -116,8 +116,8 @@ def failure_middleware(metrics: Metrics) -> Middleware:
             code, response = _failure(request, ApiError(ErrorCode.UNAVAILABLE))
         except web.HTTPException as error:
             code, response = _http_failure(request, error)
-        except ConnectionError:
-            raise  # the client is gone
+        except ConnectionError:  # the client is gone: nobody reads this
+            code, response = 499, web.Response(status=499)
         except Exception:
             _log.exception("request failed")
             code, response = _failure(request, ApiError(ErrorCode.INTERNAL, request_id=request_id))
