@@ -12,7 +12,7 @@ from tests.support.mariadb import MariaDb
 from tests.support.redis import RedisServer
 from tests.support.register import Register, register_with
 
-LOG_TAIL = 8_000
+LOG_TAIL = 3_000
 
 
 def pytest_configure(config: pytest.Config) -> None:

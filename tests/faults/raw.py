@@ -65,6 +65,8 @@ class RawSocket:
                     code = int.from_bytes(payload[:2])
         except (ConnectionError, asyncio.IncompleteReadError):
             return code
+        finally:
+            self.close()
 
     def close(self) -> None:
         self._writer.transport.abort()

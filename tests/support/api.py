@@ -211,7 +211,7 @@ class Api:
     async def upload(self, content: bytes, filename: str = "picture.png", content_type: str = "image/png") -> str:
         """Store a file: its url, `file/<name>`."""
         form = aiohttp.FormData()
-        form.add_field("file", content, filename=filename, content_type=content_type)
+        form.add_field("file", BytesIO(content), filename=filename, content_type=content_type)
         url: str = await self.call("POST", "/file/upload", data=form)
         return url
 

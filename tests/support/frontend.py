@@ -124,11 +124,12 @@ class FrontendClient:
             await asyncio.sleep(self.retry)
 
     async def _connection(self) -> None:
-        socket = await self.api.connect(self.session_id)
+        asked = self.session_id
+        socket = await self.api.connect(asked)
         self._socket = socket
         beating = self._tasks.create_task(self._beat(socket))
         try:
-            await self._opened(await socket.opening())
+            await self._opened(await socket.opening(), asked)
             while True:
                 await self._notified(await socket.notification(None))
         except SocketClosed as end:
@@ -146,20 +147,20 @@ class FrontendClient:
                 await asyncio.sleep(self.heartbeat)
                 await socket.heartbeat()
 
-    async def _opened(self, opening: Opening) -> None:
+    async def _opened(self, opening: Opening, asked: str) -> None:
         self.openings.append(opening)
         if opening.resumed:
-            assert opening.session_id == self.session_id, (opening, self.session_id)
+            assert opening.session_id == asked, (opening, asked)
             self._next = None
         else:
             assert opening.last_delivery_id is not None
             assert opening.last_delivery_id >= self.last, (opening, self.last)
-            self.session_id = opening.session_id
             self._next = opening.last_delivery_id + 1
             if opening.last_delivery_id > self.last:
                 task = self._tasks.create_task(self._sync(self.last, opening.last_delivery_id))
                 self._syncs.add(task)
                 task.add_done_callback(self._syncs.discard)
+        self.session_id = opening.session_id
         await self._set_connected(True)
 
     async def _notified(self, notification: Notification) -> None:

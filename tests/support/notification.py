@@ -1,6 +1,7 @@
 """One connection of the notification socket, raw enough to check every frame."""
 
 import asyncio
+import contextlib
 import json
 import socket
 from dataclasses import dataclass
@@ -103,4 +104,5 @@ class NotificationSocket:
 
     def abort(self) -> None:
         """Vanish without a close frame, as a lost network does."""
-        self.raw.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # it may be gone already
+            self.raw.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
