@@ -6,10 +6,9 @@ from typing import Protocol
 
 from server.calls.codec import Record
 from server.model.entities import Delivery
+from server.store.calls import Superseded
 
-
-class Superseded(Exception):
-    """A later owner of the call has been at the database: this one's time is over."""
+__all__ = ["CallNotifier", "CallStore", "CallTimes", "Superseded"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from server.clock import Clock
 from server.config.settings import Settings
+from server.store.calls import Calls
 from server.store.contacts import Contacts
 from server.store.database import Database
 from server.store.deliveries import Deliveries
@@ -37,6 +38,7 @@ class Store:
         self.deliveries = Deliveries(database)
         self.settings = UserSettings(database, clock)
         self.files = Files(database, clock)
+        self.calls = Calls(database, clock)
 
     @property
     def database(self) -> Database:

@@ -212,6 +212,14 @@ call_members = _table(
     Index(None, "call_id"),
 )
 
+# Who is in a call just now. The key sees to it that nobody is in two.
+call_reservations = _table(
+    "call_reservations",
+    Column("user_id", BigId, ForeignKey("users.user_id"), primary_key=True, autoincrement=False),
+    _reference("call_id", "calls.call_id"),
+    Index(None, "call_id"),
+)
+
 # A call's timeline. `user_id` is 0 where the event is the call's own.
 call_events = _table(
     "call_events",

@@ -23,8 +23,8 @@ async def test_a_fresh_database_is_made_once(empty: Settings) -> None:
     first = await migrate(empty)
     before = dump(empty)
     second = await migrate(empty)
-    assert (first.before, first.after, first.changed) == (None, "0001", True)
-    assert (second.before, second.after, second.changed) == ("0001", "0001", False)
+    assert (first.before, first.after, first.changed) == (None, "0002", True)
+    assert (second.before, second.after, second.changed) == ("0002", "0002", False)
     assert dump(empty) == before
 
 
@@ -63,7 +63,7 @@ def test_migrations_started_at_once_do_not_collide(empty: Settings) -> None:
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0], failures.get()
-    assert dump(empty)["alembic_version"] == [{"version_num": "0001"}]
+    assert dump(empty)["alembic_version"] == [{"version_num": "0002"}]
 
 
 async def test_a_mysql_database_without_our_tables_is_refused(mariadb: MariaDb, clock: TestClock) -> None:
