@@ -21,7 +21,8 @@ class SystemClock:
 
 def to_millis(moment: datetime) -> datetime:
     """`moment` in UTC, cut to whole milliseconds: the precision of the store and of the wire."""
-    moment = moment.astimezone(UTC)
+    if moment.tzinfo is not UTC:  # the usual case costs nothing
+        moment = moment.astimezone(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 

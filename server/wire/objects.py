@@ -1,20 +1,21 @@
 """The contract's objects as they go out: User, Contact, ContactRequest, Group, Message, Call."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from server.clock import to_millis
 from server.model import entities
 from server.model.enums import CallStatus, ContactStatus, EndReason, MessageType, RequestStatus
 
 
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds: `2026-11-23T08:15:30.123Z`."""
-    return to_millis(moment).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 WireTime = Annotated[
