@@ -16,9 +16,12 @@ from server.store.database import Database
 from server.store.errors import StoreUnavailable
 from server.store.sending import Outcome, SendRequest, SendResult, send_all
 
-BATCH_CHARACTERS = 60_000
-"""Of the texts and urls in one batch, so that its INSERT stays below the size (1,024,000 bytes) at which aiomysql
-splits a statement of many rows: a character takes at most 8 bytes."""
+BATCH_CHARACTERS = 500_000
+"""Of the texts and urls in one batch, so that its INSERT stays far below MySQL's max_allowed_packet (16 MiB or more): a
+character takes at most 8 bytes."""
+
+_BATCH_SENDS = 1000
+"""At most, whatever is configured: SQLite takes 32,766 parameters."""
 
 
 class SendBackend(ABC):
@@ -67,7 +70,7 @@ class SendWriter:
     def __init__(self, backend: SendBackend, limit: float, batch: int) -> None:
         self._backend = backend
         self._limit = limit
-        self._batch = batch
+        self._batch = min(batch, _BATCH_SENDS)
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._closing = False
