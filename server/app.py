@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from server.api.accounts import AccountsApi
+from server.api.calls import CallsApi
 from server.api.chat import ChatApi
 from server.api.contacts import ContactsApi
 from server.api.description import Description
@@ -17,25 +18,33 @@ from server.api.site import add_site
 from server.bus.interface import Bus
 from server.bus.memory import MemoryBus, MemoryHub
 from server.bus.redis import RedisBus
+from server.calls.durable import DurableCalls
+from server.calls.metrics import CallMetrics
+from server.calls.ports import CallTimes
+from server.calls.registry import Calls
 from server.clock import Clock, SystemClock
 from server.config.settings import Settings
 from server.runtime.metrics import Metrics
 from server.services.accounts import Accounts
+from server.services.calls import CallService
 from server.services.chat import Chat
 from server.services.contacts import Contacts
 from server.services.files import Files
+from server.services.ice import Ice
 from server.services.notifier import Notifier
 from server.services.passwords import Passwords
 from server.services.ratelimit import RateLimiter
 from server.services.sessions import SessionHub
 from server.services.storage import LocalStorage
 from server.services.tokens import Tokens
+from server.sockets.call import CallEndpoint
 from server.sockets.close_codes import as_table_rows
 from server.sockets.connection import ConnectionWatch
 from server.sockets.notification import NotificationEndpoint
 from server.store import open_store
 
 CONNECTIONS = web.AppKey("connections", ConnectionWatch)
+CALLS = web.AppKey("calls", Calls)
 
 
 async def create_app(
@@ -93,19 +102,35 @@ async def _assemble(
     connections = ConnectionWatch(metrics)
     connections.start()
     stack.push_async_callback(connections.close)
+    calls = Calls(
+        bus=bus,
+        store=DurableCalls(store.calls),
+        notifier=notifier,
+        clock=clock,
+        times=CallTimes(settings.calls.ring, settings.calls.heartbeat_timeout, settings.calls.lease),
+        metrics=CallMetrics(metrics.registry),
+        seat_limit=settings.calls.queue,
+    )
+    await calls.start()
+    stack.push_async_callback(calls.stop)
+    call_service = CallService(store, calls, notifier, tokens, settings.calls)
 
     routes: list[AnyRoute] = [
         *AccountsApi(accounts).routes(),
         *ContactsApi(contacts).routes(),
         *ChatApi(chat).routes(),
         *FilesApi(files).routes(),
+        *CallsApi(call_service, Ice(settings.ice, clock), clock).routes(),
     ]
     app = web.Application(middlewares=[failure_middleware(metrics)], client_max_size=settings.http.body_limit)
     app[CONNECTIONS] = connections
+    app[CALLS] = calls
     _add_routes(app, settings, routes, accounts)
     notifications = NotificationEndpoint(accounts, sessions, connections, settings.sessions)
+    call_sockets = CallEndpoint(calls.seats, tokens, connections, settings.calls, settings.sessions)
     for prefix in {"", settings.api_prefix}:
         app.router.add_get(f"{prefix}/ws/notification", notifications.handle)
+        app.router.add_get(f"{prefix}/ws/call", call_sockets.handle)
     OperationsApi(store, bus, metrics).add_to(app)
     Description(routes, settings.api_prefix, as_table_rows()).add_to(app)
     add_site(app, settings)

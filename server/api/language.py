@@ -1,34 +1,10 @@
-"""Which language the person reads (RFC 9110, section 12.5.4). Chinese unless English is preferred."""
-
-from functools import lru_cache
+"""The language of a request's answers."""
 
 from aiohttp import web
 
 from server.errors import Language
+from server.wire import language
 
 
 def preferred_language(request: web.Request) -> Language:
-    header = request.headers.get("Accept-Language")
-    return _parse(header) if header else Language.CHINESE
-
-
-@lru_cache(maxsize=256)
-def _parse(header: str) -> Language:
-    """The best of our two; a range that names neither says nothing."""
-    best: dict[str, float] = {}
-    for part in header[:512].split(","):
-        tag, _, parameters = part.strip().partition(";")
-        best[tag.split("-")[0].lower()] = max(best.get(tag.split("-")[0].lower(), 0.0), _quality(parameters))
-    anything = best.get("*", 0.0)
-    english, chinese = best.get("en", anything), best.get("zh", anything)
-    return Language.ENGLISH if english > chinese else Language.CHINESE
-
-
-def _quality(parameters: str) -> float:
-    name, _, value = parameters.strip().partition("=")
-    if name.strip() != "q":
-        return 1.0
-    try:
-        return min(max(float(value), 0.0), 1.0)
-    except ValueError:
-        return 0.0
+    return language.preferred(request.headers.get("Accept-Language"))

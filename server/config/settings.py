@@ -5,9 +5,9 @@ with `_`, behind `ICHAT_`. Sizes are in bytes and times in seconds unless the na
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 366)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -61,6 +61,8 @@ class Redis(Section):
     password: SecretStr = SecretStr("")
     db: Annotated[int, Field(ge=0)] = 0
     tls: bool = False
+    tls_ca: Path | None = None
+    """Certificates that vouch for the server; default: those of the system."""
     url: SecretStr = SecretStr("")
     """`redis://`, `rediss://` or `unix://`, instead of the keys above."""
     mode: Literal["single", "sentinel", "cluster"] = "single"
@@ -155,6 +157,26 @@ class Calls(Section):
     queue: Count = 10_000
 
 
+class Ice(Section):
+    """Where browsers find each other from behind their routers: given to them as they stand, for this server needs
+    neither."""
+
+    stun: tuple[Annotated[str, Field(pattern=r"^stuns?:\S+$")], ...] = ()
+    """`stun:host:port`, as browsers take them (RFC 7064)."""
+    turn: tuple[Annotated[str, Field(pattern=r"^turns?:\S+$")], ...] = ()
+    """`turn:host:port?transport=udp` (RFC 7065)."""
+    turn_secret: SecretStr = SecretStr("")
+    """coturn's `static-auth-secret`."""
+    turn_lifetime: Seconds = 12 * 3600.0
+    """Of a user's credentials: longer than a call lasts."""
+
+    @model_validator(mode="after")
+    def _needs_secret(self) -> Self:
+        if self.turn and not self.turn_secret.get_secret_value():
+            raise ValueError("turn-secret is needed with turn")
+        return self
+
+
 class Log(Section):
     format: Literal["auto", "text", "json"] = "auto"
     """`auto`: text on a terminal, else JSON."""
@@ -184,6 +206,7 @@ class Settings(Section):
     sessions: Sessions = Sessions()
     files: Files = Files()
     calls: Calls = Calls()
+    ice: Ice = Ice()
     log: Log = Log()
 
     @property

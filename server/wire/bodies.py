@@ -150,6 +150,20 @@ class LoginId(Body):
     login_id: QueryId = 0
 
 
+class NewCall(Body):
+    contact_id: Id = 0
+    user_ids: Annotated[list[Id], Field(max_length=IDS_LENGTH)] = []
+
+
+class CallId(Body):
+    call_id: QueryId = 0
+
+
+class CallHistory(Body):
+    last_call_id: QueryId = 0
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
 class UploadForm(Body):
     """Multipart; only for the API description, since the file is streamed."""
 

@@ -2,7 +2,7 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -153,6 +153,47 @@ class MessageCall(Call):
     @classmethod
     def seen_by(cls, call: entities.Call, viewer: int) -> Self:
         return cls(**_call_fields(call), handled=viewer in call.handled_by)
+
+
+class PastCall(MessageCall):
+    """A call in one's history, which may go on still. `duration`: seconds since it was active, 0 if it never was."""
+
+    direction: Literal["outgoing", "incoming"]
+    duration: int
+
+    @classmethod
+    def of_member(cls, call: entities.Call, viewer: int, now: datetime) -> Self:
+        duration = 0 if call.start_time is None else int(((call.end_time or now) - call.start_time).total_seconds())
+        return cls(
+            **_call_fields(call),
+            handled=viewer in call.handled_by,
+            direction="outgoing" if viewer == call.caller_id else "incoming",
+            duration=max(0, duration),
+        )
+
+
+class CallEvent(WireObject):
+    """What happened in a call. `user_id` is 0 where it's of the call as a whole."""
+
+    at: WireTime
+    user_id: int
+    event: str
+    detail: str
+
+
+class IceServer(WireObject):
+    """As in a browser's `RTCConfiguration` (W3C WebRTC, section 4.2.2). No credential: a STUN server."""
+
+    urls: list[str]
+    username: str = ""
+    credential: str = ""
+
+
+class IceServers(WireObject):
+    """`ttl`: seconds for which the credentials are good."""
+
+    ice_servers: list[IceServer]
+    ttl: int
 
 
 def _call_fields(call: entities.Call) -> dict[str, Any]:

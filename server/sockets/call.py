@@ -1,0 +1,142 @@
+"""`/ws/call`: a user's seat in a call."""
+
+import asyncio
+import hashlib
+import logging
+
+from aiohttp import web
+
+from server.bus.interface import BusUnavailable
+from server.calls.outlet import OutletClosed, SeatOverloaded
+from server.calls.seat import Seat
+from server.calls.seats import Seats
+from server.config.settings import Calls as CallSettings
+from server.config.settings import Sessions as SessionSettings
+from server.errors import ApiError
+from server.services.tokens import CallPass, Tokens
+from server.sockets.close_codes import Close
+from server.sockets.connection import Closed, Connection, ConnectionWatch
+from server.store.errors import StoreUnavailable
+from server.wire import call as wire
+from server.wire.language import preferred
+
+KIND = "call"
+
+_log = logging.getLogger(__name__)
+
+
+class _Outlet:
+    """A connection, as a seat sees it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def send(self, text: str) -> None:
+        try:
+            await self._connection.send(text)
+        except Closed as closed:
+            raise OutletClosed from closed
+
+    async def ping(self, payload: bytes) -> None:
+        try:
+            await self._connection.ping(payload)
+        except Closed as closed:
+            raise OutletClosed from closed
+
+
+class CallEndpoint:
+    """The handler of the call socket."""
+
+    def __init__(
+        self,
+        seats: Seats,
+        tokens: Tokens,
+        watch: ConnectionWatch,
+        settings: CallSettings,
+        session_settings: SessionSettings,
+    ) -> None:
+        self._seats = seats
+        self._tokens = tokens
+        self._watch = watch
+        self._settings = settings
+        self._sessions = session_settings
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """The life of one connection."""
+        connection = Connection(
+            request,
+            frame_limit=self._settings.frame_limit,
+            frames_per_second=self._settings.frames_per_second,
+            silence=2 * self._settings.heartbeat_timeout,  # the call's manager has given it up by then
+            slow_after=self._sessions.slow_reader_timeout,
+        )
+        await connection.prepare()
+        self._watch.add(connection, KIND)
+        why = Close.INTERNAL
+        try:
+            await self._serve(connection, request)
+        except Closed as closed:
+            why = closed.why
+        except asyncio.CancelledError:
+            why = Close.GOING_AWAY
+            raise
+        except Exception:
+            _log.exception("a call socket failed")
+        finally:
+            await connection.close(why)
+            self._watch.remove(connection, connection.closing or why)
+        return connection.response
+
+    async def _serve(self, connection: Connection, request: web.Request) -> None:
+        """Raises Closed with the reason for the end."""
+        if self._watch.draining:
+            raise Closed(Close.RESTART)
+        token, call_pass = await self._authenticate(connection)
+        language = preferred(request.headers.get("Accept-Language"))
+        page = hashlib.sha256(token.encode()).hexdigest()[:16]
+        seat = self._seats.seat(call_pass.call_id, call_pass.user_id, page, language)
+        connection.pong = seat.confirmed
+        writer = asyncio.create_task(self._write(connection, seat), name=f"call:{seat.call_id}:{seat.user_id}")
+        try:
+            await self._read(connection, seat)
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+            await seat.leave()
+
+    async def _authenticate(self, connection: Connection) -> tuple[str, CallPass]:
+        try:
+            async with asyncio.timeout(self._sessions.first_frame_timeout):
+                token = await connection.receive()
+        except TimeoutError as error:
+            raise Closed(Close.NO_FIRST_FRAME) from error
+        try:
+            return token, self._tokens.read_call(token)
+        except ApiError as error:
+            await connection.send(wire.unauthorized_frame())
+            raise Closed(Close.UNAUTHORIZED) from error
+
+    async def _read(self, connection: Connection, seat: Seat) -> None:
+        while True:
+            text = await connection.receive()
+            try:
+                answer = seat.heard(wire.parse(text))
+            except wire.BadFrame as error:
+                answer = wire.error_frame(str(error))
+            except SeatOverloaded as error:
+                raise Closed(Close.POLICY) from error
+            if answer is not None:
+                await connection.send(answer)
+
+    async def _write(self, connection: Connection, seat: Seat) -> None:
+        try:
+            await seat.run(_Outlet(connection))
+            why = Close.CALL_OVER
+        except OutletClosed:
+            return  # the reader sees it too
+        except (BusUnavailable, StoreUnavailable):
+            why = Close.TRY_AGAIN
+        except Exception:
+            _log.exception("call %d: the socket of user %d failed", seat.call_id, seat.user_id)
+            why = Close.INTERNAL
+        self._watch.close_soon(connection, why)
