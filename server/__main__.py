@@ -10,8 +10,10 @@ from pathlib import Path
 from server import __version__
 from server.app import create_app, drain
 from server.bus.interface import BusUnavailable
+from server.config.problems import InvalidConfiguration
 from server.config.settings import Settings
-from server.config.sources import InvalidConfiguration, Loaded, effective, load
+from server.config.shown import effective
+from server.config.sources import Loaded, load
 from server.runtime import logs
 from server.runtime.data import DataDirectoryInUse, with_secret
 from server.runtime.serving import serve
@@ -20,8 +22,6 @@ from server.store.errors import SchemaOutdated, StoreUnavailable
 from server.store.migrations import migrate
 
 _log = logging.getLogger("server")
-
-_WEAK_SECRET = 32
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,8 +101,6 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
         settings, secret_file = with_secret(settings)
         if secret_file is not None:
             _log.warning("no jwt.secret is configured: using the one kept in %s", secret_file)
-        elif len(settings.jwt.secret.get_secret_value()) < _WEAK_SECRET:
-            _log.warning("jwt.secret is shorter than %d characters: who guesses it is everybody", _WEAK_SECRET)
         serve(settings, create_app, drain, shared_port=options.worker)
     except (StoreUnavailable, SchemaOutdated) as error:
         print(f"The database can't be used: {error}", file=sys.stderr)
