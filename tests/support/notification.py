@@ -61,8 +61,8 @@ class SocketClosed(Exception):
         self.reason = reason
 
 
-class NotificationSocket:
-    """Frames in and out. Pings are answered by aiohttp, as by a browser, after everything read before them."""
+class TextSocket:
+    """Text frames in and out. Pings are answered by aiohttp, as by a browser, after everything read before them."""
 
     def __init__(self, raw: aiohttp.ClientWebSocketResponse) -> None:
         self.raw = raw
@@ -81,12 +81,6 @@ class NotificationSocket:
         assert frame.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED), frame
         raise SocketClosed(self.raw.close_code or 1006, str(frame.extra or ""))
 
-    async def opening(self, timeout: float = PATIENCE) -> Opening:
-        return Opening.parse(await self.receive(timeout))
-
-    async def notification(self, timeout: float | None = PATIENCE) -> Notification:
-        return Notification.parse(await self.receive(timeout))
-
     async def closed(self, timeout: float = PATIENCE) -> SocketClosed:
         """Reads on until the server closes."""
         try:
@@ -96,9 +90,6 @@ class NotificationSocket:
         except SocketClosed as end:
             return end
 
-    async def heartbeat(self) -> None:
-        await self.send("1")
-
     async def close(self) -> None:
         await self.raw.close()
 
@@ -106,3 +97,16 @@ class NotificationSocket:
         """Vanish without a close frame, as a lost network does."""
         with contextlib.suppress(OSError):  # it may be gone already
             self.raw.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+
+class NotificationSocket(TextSocket):
+    """The frames of the notification socket."""
+
+    async def opening(self, timeout: float = PATIENCE) -> Opening:
+        return Opening.parse(await self.receive(timeout))
+
+    async def notification(self, timeout: float | None = PATIENCE) -> Notification:
+        return Notification.parse(await self.receive(timeout))
+
+    async def heartbeat(self) -> None:
+        await self.send("1")
