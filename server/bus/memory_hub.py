@@ -196,8 +196,11 @@ class MemoryHub:
                 self.remove_box(Address(group, name), box)
 
     def recheck(self, mailbox: "MemoryMailbox") -> None:
+        """The reader reaches the hub again: its box may be gone, or have something new."""
         if self.box(mailbox.address) is not mailbox.box:
             mailbox.end(MailboxLost(mailbox.address))
+        else:
+            mailbox.wake()
 
     def post(self, post: Post) -> int:
         """Gives how many boxes took it."""
