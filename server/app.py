@@ -10,8 +10,9 @@ from server.api.calls import CallsApi
 from server.api.chat import ChatApi
 from server.api.contacts import ContactsApi
 from server.api.description import Description
-from server.api.dispatch import Dispatcher, failure_middleware
+from server.api.dispatch import Dispatcher
 from server.api.files import FilesApi
+from server.api.front import METRICS
 from server.api.operations import OperationsApi
 from server.api.routing import AnyRoute
 from server.api.site import add_site
@@ -75,9 +76,9 @@ async def _assemble(
 ) -> web.Application:
     storage = LocalStorage(settings.uploads)
     storage.prepare()
-    store = await open_store(settings, clock)
+    store = await open_store(settings, clock, metrics)
     stack.push_async_callback(store.close)
-    bus = bus or _bus(settings, clock)
+    bus = bus or _bus(settings, clock, metrics)
     await bus.start()
     stack.push_async_callback(bus.close)
 
@@ -122,28 +123,32 @@ async def _assemble(
         *FilesApi(files).routes(),
         *CallsApi(call_service, Ice(settings.ice, clock), clock).routes(),
     ]
-    app = web.Application(middlewares=[failure_middleware(metrics)], client_max_size=settings.http.body_limit)
+    app = web.Application(client_max_size=settings.http.body_limit)
+    app[METRICS] = metrics
     app[CONNECTIONS] = connections
     app[CALLS] = calls
     _add_routes(app, settings, routes, accounts)
     notifications = NotificationEndpoint(accounts, sessions, connections, settings.sessions)
     call_sockets = CallEndpoint(calls.seats, tokens, connections, settings.calls, settings.sessions)
     for prefix in {"", settings.api_prefix}:
-        app.router.add_get(f"{prefix}/ws/notification", notifications.handle)
-        app.router.add_get(f"{prefix}/ws/call", call_sockets.handle)
-    OperationsApi(store, bus, metrics).add_to(app)
+        app.router.add_route("GET", f"{prefix}/ws/notification", notifications.handle)
+        app.router.add_route("GET", f"{prefix}/ws/call", call_sockets.handle)
+    OperationsApi(store, bus, metrics, settings.monitoring).add_to(app)
     Description(routes, settings.api_prefix, as_table_rows()).add_to(app)
     add_site(app, settings)
     return app
 
 
-def _bus(settings: Settings, clock: Clock) -> Bus:
+def _bus(settings: Settings, clock: Clock, metrics: Metrics) -> Bus:
     if settings.redis is None:
-        return MemoryBus(MemoryHub(), clock)
-    return RedisBus(settings.redis, clock)
+        return MemoryBus(MemoryHub(), clock, metrics=metrics)
+    return RedisBus(settings.redis, clock, metrics)
 
 
 def _add_routes(app: web.Application, settings: Settings, routes: Sequence[AnyRoute], accounts: Accounts) -> None:
     dispatcher = Dispatcher(accounts, settings.http.trusted_proxies)
     for route in routes:
-        app.router.add_route(route.method, settings.api_prefix + route.path, dispatcher.handler(route))
+        handler = dispatcher.handler(route)
+        app.router.add_route(route.method, settings.api_prefix + route.path, handler)
+        if route.answer is bytes:
+            app.router.add_route("HEAD", settings.api_prefix + route.path, handler)

@@ -1,0 +1,146 @@
+"""Leases on Redis: a key with a time to live, whose value is its holder and fence; and an index of when each runs out,
+so that somebody is told."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from server.bus.interface import BusUnavailable
+from server.bus.redis.link import Argument, Link
+from server.bus.redis.names import Names
+from server.bus.redis.scripts import ACQUIRE, DELETE_IF, INDEX_LEASE, LEASE_PUT, RENEW_LEASES
+
+_BATCH = 500
+_SLACK = 0.1
+"""Seconds by which the index is later than the lease itself."""
+
+
+class RedisLease:
+    """See `interface.Lease`."""
+
+    def __init__(self, leases: "Leases", group: str, fence: int, ttl: float, asked_at: float) -> None:
+        self._leases = leases
+        self.group = group
+        self.fence = fence
+        self.ttl = ttl
+        self._lost = asyncio.Event()
+        self._released = False
+        self.renewed(asked_at)
+
+    @property
+    def held(self) -> bool:
+        return not self._released and not self._lost.is_set() and asyncio.get_running_loop().time() < self.until
+
+    def renewed(self, asked_at: float) -> None:
+        """The bus granted it at some moment after `asked_at`."""
+        self.until = asked_at + self.ttl
+        self.due = asked_at + self.ttl / 3
+
+    def lose(self) -> None:
+        self._lost.set()
+        self._leases.forget(self)
+
+    async def wait_lost(self) -> None:
+        await self._lost.wait()
+
+    async def put(self, key: str, value: bytes, ttl: float) -> bool:
+        return self.held and await self._leases.put(self, key, value, ttl)
+
+    async def release(self) -> None:
+        if not self._released:
+            self._released = True
+            self._leases.forget(self)
+            if not self._lost.is_set():
+                await self._leases.release(self)
+
+
+class Leases:
+    """The leases that this process holds."""
+
+    def __init__(self, link: Link, names: Names, process_id: str) -> None:
+        self._link = link
+        self._names = names
+        self._process_id = process_id
+        self._held: dict[str, RedisLease] = {}
+
+    def __iter__(self) -> Iterator[RedisLease]:
+        return iter(list(self._held.values()))
+
+    async def close(self) -> None:
+        await asyncio.gather(*(lease.release() for lease in self))
+
+    async def acquire(self, group: str, ttl: float) -> RedisLease | None:
+        asked_at = asyncio.get_running_loop().time()
+        fence, _ = await asyncio.gather(
+            self._link.run(ACQUIRE, (self._names.lease(group),), self._process_id, _millis(ttl)),
+            self._link.run(INDEX_LEASE, (self._names.leases,), group, _millis(ttl + _SLACK)),
+        )
+        if fence is None:
+            return None
+        lease = self._held[group] = RedisLease(self, group, int(fence), ttl, asked_at)
+        return lease
+
+    def forget(self, lease: RedisLease) -> None:
+        if self._held.get(lease.group) is lease:
+            del self._held[lease.group]
+
+    async def put(self, lease: RedisLease, key: str, value: bytes, ttl: float) -> bool:
+        keys = (self._names.lease(lease.group), self._names.key(lease.group, key))
+        held = await self._link.run(LEASE_PUT, keys, self._value(lease), _millis(lease.ttl), value, _millis(ttl))
+        if not held:
+            lease.lose()
+        return bool(held)
+
+    async def release(self, lease: RedisLease) -> None:
+        """Never raises: a lease that isn't renewed runs out by itself."""
+        try:
+            await asyncio.gather(
+                self._link.run(DELETE_IF, (self._names.lease(lease.group),), self._value(lease)),
+                self.forget_index(lease.group),
+            )
+        except BusUnavailable:
+            return
+
+    async def forget_index(self, group: str) -> None:
+        await self._link.command("ZREM", self._names.leases, group, operation="forget_lease")
+
+    def expire(self) -> None:
+        """Let go of those that couldn't be renewed in time."""
+        for lease in self:
+            if not lease.held:
+                lease.lose()
+
+    async def renew(self, *, everything: bool = False) -> list[RedisLease]:
+        """Renew those that are due; gives them. Raises BusUnavailable."""
+        now = asyncio.get_running_loop().time()
+        due = [lease for lease in self if everything or lease.due <= now]
+        parts: Sequence[Sequence[RedisLease]]
+        if self._link.cluster:
+            parts = [[lease] for lease in due]
+        else:
+            parts = [due[start : start + _BATCH] for start in range(0, len(due), _BATCH)]
+        await asyncio.gather(*map(self._renew, parts))
+        return [lease for lease in due if lease.held]
+
+    async def _renew(self, part: Sequence[RedisLease]) -> None:
+        asked_at = asyncio.get_running_loop().time()
+        flat: list[Argument] = []
+        for lease in part:
+            flat += (self._names.lease(lease.group), self._value(lease), _millis(lease.ttl))
+        answers = await self._link.run(RENEW_LEASES, (), *flat, slot=self._names.lease(part[0].group))
+        for lease, held in zip(part, answers, strict=True):
+            if held:
+                lease.renewed(asked_at)
+            else:
+                lease.lose()
+
+    @staticmethod
+    def index_entry(lease: RedisLease) -> tuple[str, int]:
+        """When the lease runs out, for the index: its group, and milliseconds from now."""
+        return lease.group, _millis(lease.ttl + _SLACK)
+
+    def _value(self, lease: RedisLease) -> str:
+        return f"{self._process_id} {lease.fence}"
+
+
+def _millis(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

@@ -1,0 +1,152 @@
+"""The connections to Redis, whatever its mode: commands and scripts within a time limit, with one kind of failure."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
+
+from server.bus.interface import BusUnavailable
+from server.bus.redis.scripts import Script
+from server.config.settings import Redis as RedisSettings
+from server.runtime.metrics import Metrics
+
+Argument = str | bytes | int
+
+
+class Link:
+    """`on_trouble` is called whenever Redis didn't do as it was told."""
+
+    def __init__(self, settings: RedisSettings, metrics: Metrics | None) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._timeout = settings.timeout
+        self.cluster = settings.mode == "cluster"
+        self.on_trouble: Callable[[], None] = _nothing
+        self._options = _options(settings)
+        self._client: Redis | RedisCluster = self._connect()
+
+    @property
+    def db(self) -> int:
+        """The number of the database."""
+        if isinstance(self._client, RedisCluster):
+            return 0
+        return int(self._client.connection_pool.connection_kwargs.get("db", 0) or 0)
+
+    def _connect(self) -> Redis | RedisCluster:
+        settings, options = self._settings, self._options
+        # an idle connection may have been closed meanwhile: that is found out by using it, once
+        retry = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
+        match settings.mode:
+            case "cluster":
+                nodes = [ClusterNode(host, int(port)) for host, port in map(_host_and_port, settings.nodes)]
+                if not nodes:
+                    return RedisCluster.from_url(settings.url.get_secret_value(), **options)
+                return RedisCluster(startup_nodes=nodes, **options)
+            case "sentinel":
+                sentinels = [(host, int(port)) for host, port in map(_host_and_port, settings.nodes)]
+                limits = {"socket_timeout": settings.timeout, "socket_connect_timeout": settings.timeout}
+                watch = Sentinel(sentinels, sentinel_kwargs={**limits, "protocol": 2})  # type: ignore[no-untyped-call]
+                master: Redis = watch.master_for(settings.sentinel_service, db=settings.db, retry=retry, **options)
+                return master
+            case "single":
+                return self._single(retry)
+
+    def _single(self, retry: Retry) -> Redis:
+        settings = self._settings
+        if url := settings.url.get_secret_value():
+            return Redis.from_url(url, retry=retry, **self._options)
+        return Redis(host=settings.host, port=settings.port, db=settings.db, retry=retry, **self._options)
+
+    def listener(self) -> Redis:
+        """A client of its own for a subscription: one that tells of a lost connection instead of mending it.
+
+        In a cluster any node will do: what is published on one is heard on all.
+        """
+        if isinstance(self._client, RedisCluster):
+            node = random.choice(self._client.get_nodes())  # noqa: S311  no secret
+            return Redis(host=node.host, port=int(node.port), retry=Retry(NoBackoff(), 0), **self._options)
+        pool = self._client.connection_pool
+        if self._settings.mode == "sentinel":
+            return self._client
+        return Redis(connection_pool=type(pool)(pool.connection_class, **pool.connection_kwargs))
+
+    async def start(self) -> None:
+        """Raises BusUnavailable."""
+        await self.command("PING", operation="ping")
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def command(self, *parts: Argument, operation: str) -> Any:
+        """Raises BusUnavailable."""
+        return await self._timed(operation, lambda: self._client.execute_command(*parts))
+
+    async def run(self, script: Script, keys: Sequence[str], *arguments: Argument, slot: str = "") -> Any:
+        """The answer of a script. `slot`: a key of the slot it runs in, where it declares none.
+
+        Raises:
+            BusUnavailable
+        """
+        declared = (*keys, slot) if slot else keys
+        return await self._timed(
+            script.name, lambda: self._evaluate(script, len(declared), [*declared, *arguments])
+        )  # fmt: skip
+
+    async def _evaluate(self, script: Script, keys: int, arguments: list[Argument]) -> Any:
+        try:
+            return await self._client.execute_command("EVALSHA", script.digest, keys, *arguments)
+        except NoScriptError:
+            return await self._client.execute_command("EVAL", script.text, keys, *arguments)
+
+    async def _timed(self, operation: str, work: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await work()
+        except TimeoutError as error:
+            self.on_trouble()
+            raise BusUnavailable(f"{operation}: no answer within {self._timeout:g} s") from error
+        except (RedisError, OSError) as error:
+            self.on_trouble()
+            raise BusUnavailable(f"{operation}: {error}") from error
+        finally:
+            if self._metrics is not None:
+                self._metrics.bus_seconds.labels(operation).observe(time.perf_counter() - start)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _options(settings: RedisSettings) -> dict[str, Any]:
+    # one time limit for all (`Link._timed`) costs less than one of the client's for each read
+    options: dict[str, Any] = {
+        "protocol": 2,
+        "socket_timeout": None,
+        "socket_connect_timeout": settings.timeout,
+        "socket_keepalive": True,
+    }
+    if settings.username:
+        options["username"] = settings.username
+    if password := settings.password.get_secret_value():
+        options["password"] = password
+    if settings.tls:
+        options["ssl"] = True
+        if settings.tls_ca is not None:
+            options["ssl_ca_certs"] = str(Path(settings.tls_ca))
+    return options
+
+
+def _host_and_port(address: str) -> tuple[str, str]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), port
