@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(f"  {problem}", file=sys.stderr)
         return 2
-    logs.configure(loaded.settings.log_level, loaded.settings.log.format)
+    logs.configure(loaded.settings.log_level, "text" if loaded.settings.dev else loaded.settings.log.format)
     for warning in loaded.warnings:
         _log.warning("%s", warning)
     match options.command:
@@ -71,7 +71,6 @@ def _check_config(loaded: Loaded) -> int:
 
 
 def _migrate(settings: Settings) -> int:
-
     try:
         report = asyncio.run(migrate(settings))
     except (StoreUnavailable, SchemaOutdated) as error:
@@ -87,7 +86,6 @@ def _migrate(settings: Settings) -> int:
 
 
 def _serve(settings: Settings, options: argparse.Namespace) -> int:
-
     if options.workers < 1:
         print("--workers: at least 1", file=sys.stderr)
         return 2
@@ -101,7 +99,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
         settings, secret_file = with_secret(settings)
         if secret_file is not None:
             _log.warning("no jwt.secret is configured: using the one kept in %s", secret_file)
-        serve(settings, create_app, drain, shared_port=options.worker)
+        serve(settings, create_app, drain, worker=options.worker)
     except (StoreUnavailable, SchemaOutdated) as error:
         print(f"The database can't be used: {error}", file=sys.stderr)
         return 1

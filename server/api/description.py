@@ -11,7 +11,9 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from server import __version__
+from server.api.pages import page
 from server.api.routing import Access, AnyRoute, Source
+from server.api.served import ServedFile
 from server.errors import ErrorCode
 
 _SCHEMAS = "#/components/schemas/"
@@ -19,6 +21,8 @@ _COMMON = (ErrorCode.BAD_REQUEST, ErrorCode.INTERNAL, ErrorCode.UNAVAILABLE)
 _READER = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<link rel="icon" href="data:,">
 <title>ichat API</title>
 <link rel="stylesheet" href="docs/assets/swagger-ui.css">
 <p style="font: 16px system-ui, sans-serif; margin: 1rem 1.5rem"><a href="docs/sockets">The two WebSockets</a></p>
@@ -49,10 +53,10 @@ class Description:
         return web.Response(body=self._document, content_type="application/json")
 
     async def reader(self, _request: web.Request) -> web.Response:
-        return web.Response(text=_READER, content_type="text/html")
+        return page(_READER)
 
     async def sockets(self, _request: web.Request) -> web.Response:
-        return web.Response(text=self._sockets, content_type="text/html")
+        return page(self._sockets)
 
     async def asset(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
@@ -61,7 +65,7 @@ class Description:
         if name not in _ASSETS:
             raise web.HTTPNotFound
         with as_file(files("swagger_ui").joinpath("static", name)) as path:
-            return web.FileResponse(path, headers={"Cache-Control": "public, max-age=86400"})
+            return ServedFile(path, {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"})
 
 
 def document(routes: Sequence[AnyRoute], prefix: str) -> dict[str, Any]:

@@ -1,30 +1,22 @@
-"""From a request to its answer: who asks, what they ask, the handler, the envelope; and every failure in its shape."""
+"""From a request to its answer: who asks, what they ask, the handler, the envelope."""
 
 import ipaddress
-import logging
-import secrets
-import time
 from collections.abc import Sequence
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from server.api.front import ROUTE
 from server.api.language import preferred_language
 from server.api.routing import Access, AnyRoute, Call, Source
-from server.bus.interface import BusUnavailable
-from server.errors import ApiError, ErrorCode
-from server.runtime.logs import request_id_var, user_id_var
-from server.runtime.metrics import Metrics
+from server.runtime.logs import user_id_var
 from server.services.accounts import Accounts, LoginSession, Visitor
-from server.store.errors import StoreUnavailable
 from server.wire import envelope
 
-_log = logging.getLogger(__name__)
-_access = logging.getLogger("server.access")
-
 _JSON = "application/json"
-_ROUTE = web.RequestKey("route", str)
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Dispatcher:
@@ -39,7 +31,7 @@ class Dispatcher:
         name = f"{route.method} {route.path}"
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            request[_ROUTE] = name
+            request[ROUTE] = name
             login = await self._login(request, route.access)
             parsed = await _read(request, route)
             call = Call(parsed, login, self._visitor(request), preferred_language(request), request)
@@ -61,24 +53,29 @@ class Dispatcher:
         return login
 
     def _visitor(self, request: web.Request) -> Visitor:
-        return Visitor(self._address(request), request.headers.get("User-Agent", ""))
+        # a header's bytes that are no UTF-8 come as surrogates, which nothing behind here could write down
+        device = request.headers.get("User-Agent", "").encode(errors="replace").decode()
+        return Visitor(self._address(request), device)
 
     def _address(self, request: web.Request) -> str:
         """The client's address: the last one that no trusted proxy of ours has added."""
-        address = request.remote or ""
+        address = _ip(request.remote or "")
         hops = [hop.strip() for header in request.headers.getall("X-Forwarded-For", ()) for hop in header.split(",")]
-        while hops and self._trusted(address):
-            address = hops.pop()
-        return address
+        while hops and address is not None and any(address in network for network in self._proxies):
+            nearer = _ip(hops.pop())
+            if nearer is None:
+                break  # a proxy of ours that doesn't know
+            address = nearer
+        return str(address) if address is not None else request.remote or ""
 
-    def _trusted(self, address: str) -> bool:
-        if not self._proxies:
-            return False
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._proxies)
+
+def _ip(text: str) -> IpAddress | None:
+    """An IPv4 address that comes over an IPv6 socket is the one that it is."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 async def _read(request: web.Request, route: AnyRoute) -> BaseModel:
@@ -93,80 +90,3 @@ async def _read(request: web.Request, route: AnyRoute) -> BaseModel:
                 return takes.model_validate_json(await request.read())
     except ValidationError as error:
         raise envelope.refusal(error) from error
-    except web.HTTPRequestEntityTooLarge as error:
-        raise ApiError(ErrorCode.TOO_LARGE, limit=request._client_max_size) from error
-
-
-def failure_middleware(metrics: Metrics) -> Middleware:
-    """The one middleware: request id, envelope of every failure, metrics, the line in the log."""
-
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        start = time.perf_counter()
-        request_id = secrets.token_hex(8)
-        request_id_var.set(request_id)
-        user_id_var.set(0)
-        code = 200
-        try:
-            response = await handler(request)
-        except ApiError as error:
-            code, response = _failure(request, error)
-        except (StoreUnavailable, BusUnavailable) as error:
-            _log.warning("unavailable: %s", error)
-            code, response = _failure(request, ApiError(ErrorCode.UNAVAILABLE))
-        except web.HTTPException as error:
-            code, response = _http_failure(request, error)
-        except ConnectionError:  # the client is gone: nobody reads this
-            code, response = 499, web.Response(status=499)
-        except Exception:
-            _log.exception("request failed")
-            code, response = _failure(request, ApiError(ErrorCode.INTERNAL, request_id=request_id))
-        route = request.get(_ROUTE, "other")
-        seconds = time.perf_counter() - start
-        metrics.requests.labels(route, str(code)).inc()
-        metrics.request_seconds.labels(route).observe(seconds)
-        if _access.isEnabledFor(logging.DEBUG) or code != 200:
-            _access.log(
-                logging.DEBUG if code == 200 else logging.INFO,
-                "%s %s %d",
-                request.method,
-                request.path,
-                code,
-                extra={"route": route, "http_status": response.status, "code": code, "ms": round(seconds * 1000, 2)},
-            )
-        if not response.prepared:
-            response.headers["X-Request-Id"] = request_id
-        return response
-
-    return middleware
-
-
-def _failure(request: web.Request, error: ApiError) -> tuple[int, web.Response]:
-    body = envelope.failure(error, preferred_language(request))
-    response = web.Response(status=error.code.status, body=body, content_type=_JSON)
-    if error.code in (ErrorCode.TOO_MANY, ErrorCode.UNAVAILABLE):
-        response.headers["Retry-After"] = str(error.details.get("seconds", 3))
-    return error.code.number, response
-
-
-def _http_failure(request: web.Request, error: web.HTTPException) -> tuple[int, web.StreamResponse]:
-    """What aiohttp raises by itself, in the contract's shape."""
-    if error.status < 400:
-        return error.status, error
-    match error.status:
-        case 404:
-            told = ApiError(ErrorCode.NOT_FOUND)
-        case 405:
-            told = ApiError(ErrorCode.METHOD_NOT_ALLOWED)
-        case 413:
-            told = ApiError(ErrorCode.TOO_LARGE, limit=request._client_max_size)
-        case 401 | 403:
-            told = ApiError(ErrorCode.FORBIDDEN)
-        case status if status >= 500:
-            told = ApiError(ErrorCode.UNAVAILABLE)
-        case _:
-            told = ApiError(ErrorCode.BAD_REQUEST, detail=error.reason)
-    code, response = _failure(request, told)
-    if "Allow" in error.headers:
-        response.headers["Allow"] = error.headers["Allow"]
-    return code, response

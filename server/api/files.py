@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from aiohttp import BodyPartReader, web
 
 from server.api.routing import Access, AnyRoute, Call, Route, Source
+from server.api.served import ServedFile
 from server.errors import ApiError
 from server.errors import ErrorCode as E
 from server.services.files import Files
@@ -38,7 +39,7 @@ class FilesApi:
         }
         if not found.is_image:
             headers["Content-Disposition"] = "attachment"
-        return web.FileResponse(found.path, headers=headers)
+        return ServedFile(found.path, headers)
 
     def routes(self) -> list[AnyRoute]:
         return [

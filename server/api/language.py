@@ -6,5 +6,5 @@ from server.errors import Language
 from server.wire import language
 
 
-def preferred_language(request: web.Request) -> Language:
+def preferred_language(request: web.BaseRequest) -> Language:
     return language.preferred(request.headers.get("Accept-Language"))

@@ -9,6 +9,7 @@ killed process ends, `MemoryHub.flush` forgets everything.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -28,6 +29,7 @@ from server.bus.memory_hub import Box, MemoryHub
 from server.bus.memory_lease import MemoryLease
 from server.bus.memory_mailbox import MemoryMailbox
 from server.clock import Clock
+from server.runtime.metrics import Metrics
 from server.tasks import OwnedTasks
 
 __all__ = ["Faults", "MemoryBus", "MemoryHub"]
@@ -48,10 +50,13 @@ class Faults(Protocol):
 class MemoryBus:
     """A handle on a hub. See `interface.Bus` for the methods and their guarantees."""
 
-    def __init__(self, hub: MemoryHub, clock: Clock, faults: Faults | None = None) -> None:
+    def __init__(
+        self, hub: MemoryHub, clock: Clock, faults: Faults | None = None, metrics: Metrics | None = None
+    ) -> None:
         self.hub = hub
         self._clock = clock
         self._faults = faults
+        self._metrics = metrics
         self._process_id = hub.new_process_id()
         self.live = False
         self._isolated = False
@@ -130,9 +135,12 @@ class MemoryBus:
             callback()
 
     async def pass_through(self, operation: str) -> None:
-        """What every operation meets first: this handle's faults."""
+        """What every operation meets first: this handle's faults. Nothing else takes time that is worth a look."""
+        start = time.perf_counter()
         if self._faults is not None:
             await self._faults.before(operation)
+        if self._metrics is not None:
+            self._metrics.bus_seconds.labels(operation).observe(time.perf_counter() - start)
         if not self.reachable:
             raise BusUnavailable("cut off")
 

@@ -31,8 +31,9 @@ def configure(level: str, style: Literal["auto", "text", "json"]) -> None:
     else:
         handler.setFormatter(
             _RedactedJson(
-                "%(asctime)s %(levelname)s %(name)s %(message)s",
-                rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+                "%(levelname)s %(name)s %(message)s",
+                rename_fields={"levelname": "level", "name": "logger"},
+                timestamp="time",
                 json_ensure_ascii=False,
             )
         )

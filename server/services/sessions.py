@@ -37,10 +37,6 @@ _MARGIN = timedelta(seconds=30)
 _SESSION_ID = re.compile(r"[0-9a-f]{12}-[A-Za-z0-9_-]{22}")
 
 
-class TooManySessions(Exception):
-    """The user has as many live sessions as are allowed."""
-
-
 class OutletClosed(Exception):
     """The connection is gone."""
 
@@ -233,7 +229,7 @@ class SessionHub:
         A session id of somebody else's is unknown here: a mailbox belongs to its user's group.
 
         Raises:
-            BusUnavailable, StoreUnavailable, TooManySessions
+            BusUnavailable, StoreUnavailable
         """
         if _SESSION_ID.fullmatch(wanted):
             try:

@@ -73,7 +73,7 @@ class Tokens:
                 issuer=self._settings.issuer,
                 options={"require": ["iss", "exp", "pl"], "verify_exp": False},
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:  # no text, or JSON that is nested without end
             raise ApiError(ErrorCode.UNAUTHORIZED) from error
         payload = claims["pl"]
         if not isinstance(payload, str) or not isinstance(claims["exp"], int | float):

@@ -28,7 +28,6 @@ class Close(Enum):
     TAKEN_OVER = (4003, "a newer socket has this session", "Nothing: it is the other socket's now.")
     SLOW = (4004, "too slow", "Come again: the session goes on, or a new one syncs.")
     SILENT = (4005, "no heartbeat", "Come again.")
-    TOO_MANY = (4006, "too many sessions", "Close some of the others.")
     CALL_OVER = (4007, "call ended", "Nothing: the call is over, or this user's part in it.")
 
     @property

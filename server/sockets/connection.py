@@ -14,6 +14,7 @@ from server.services.sessions import OutletClosed
 from server.sockets.close_codes import Close
 from server.tasks import OwnedTasks
 
+_EXPECTED = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
 _TICK = 1.0
 _RATE_WINDOW = 10.0
 _CLOSE_WAIT = 2.0
@@ -71,7 +72,11 @@ class Connection:
         return self._socket
 
     async def prepare(self) -> None:
-        await self._socket.prepare(self._request)
+        """Shake hands. Raises HTTPUpgradeRequired where the client doesn't ask for a WebSocket as RFC 6455 has it."""
+        try:
+            await self._socket.prepare(self._request)
+        except (web.HTTPBadRequest, ValueError) as error:
+            raise web.HTTPUpgradeRequired(headers=_EXPECTED) from error
 
     async def receive(self) -> str:
         """The next text frame. Pings are answered and pongs reported on the way.

@@ -8,6 +8,7 @@ from aiohttp import web
 from server.bus.interface import BusUnavailable, MailboxClosed, MailboxTaken
 from server.config.settings import Sessions as SessionSettings
 from server.errors import ApiError, ErrorCode
+from server.runtime.logs import session_id_var, user_id_var
 from server.services.accounts import Accounts, LoginSession
 from server.services.sessions import Session, SessionHub
 from server.sockets.close_codes import Close
@@ -64,11 +65,13 @@ class NotificationEndpoint:
         if self._watch.draining:
             raise Closed(Close.RESTART)
         login = await self._authenticate(connection)
+        user_id_var.set(login.user_id)
         wanted = await self._first_frame(connection)
         try:
             session = await self._sessions.open(login.user_id, wanted)
         except (BusUnavailable, StoreUnavailable) as error:
             raise Closed(Close.TRY_AGAIN) from error
+        session_id_var.set(session.session_id)
         connection.pong = lambda: self._sessions.confirmed(session)
         self._sessions.enter(session, connection)
         self._by_login.setdefault(login.login_id, set()).add(connection)

@@ -5,8 +5,10 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from enum import Enum
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from prometheus_client import Histogram
 from sqlalchemy import Connection, Table, insert, literal, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -17,6 +19,12 @@ from server.store.types import AnyRow, AnySelect
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Operation(Enum):
+    READ = "read"
+    WRITE = "write"
+
 
 _PING = select(literal(1))
 
@@ -36,6 +44,11 @@ class Database(ABC):
     def __init__(self, reads: AsyncEngine, limit: float) -> None:
         self._reads = reads
         self._limit = limit
+        self._timers: dict[Operation, Histogram] = {}
+
+    def report_to(self, seconds: Histogram) -> None:
+        """Time every operation from now on; `seconds` has the label `operation`."""
+        self._timers = {operation: seconds.labels(operation.value) for operation in Operation}
 
     @property
     def limit(self) -> float:
@@ -47,7 +60,7 @@ class Database(ABC):
         Raises:
             StoreUnavailable
         """
-        async with self.guard():
+        async with self.guard(Operation.READ):
             try:
                 return await self._fetch(statement, parameters)
             except DBAPIError as error:
@@ -84,8 +97,9 @@ class Database(ABC):
         """Whether the error is the database's state, not the statement's fault."""
 
     @asynccontextmanager
-    async def guard(self) -> AsyncIterator[None]:
-        """Holds what is inside to the time limit, and tells the database's trouble as StoreUnavailable."""
+    async def guard(self, operation: Operation) -> AsyncIterator[None]:
+        """Holds what is inside to the time limit, times it, and tells the database's trouble as StoreUnavailable."""
+        start = time.perf_counter()
         try:
             async with asyncio.timeout(self._limit):
                 yield
@@ -95,3 +109,6 @@ class Database(ABC):
             if error.connection_invalidated or self.is_trouble(error):
                 raise StoreUnavailable(str(error.orig)) from error
             raise
+        finally:
+            if self._timers:
+                self._timers[operation].observe(time.perf_counter() - start)

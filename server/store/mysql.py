@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from server.config.settings import Mysql
-from server.store.database import Database, P, T
+from server.store.database import Database, Operation, P, T
 from server.store.errors import StoreUnavailable
 
 _DEADLOCK = {1205, 1213}
@@ -57,7 +57,7 @@ class MysqlDatabase(Database):
             async with self._writes.connect() as connection:
                 return await transact(connection, work, *args, **kwargs)
 
-        async with self.guard():
+        async with self.guard(Operation.WRITE):
             return await retried(attempt)
 
     async def connect(self) -> AsyncConnection:
@@ -138,6 +138,7 @@ def _engine(settings: Mysql, isolation_level: Any, size: int) -> AsyncEngine:
     engine = create_async_engine(
         url(settings, "mysql+aiomysql"),
         isolation_level=isolation_level,
+        hide_parameters=True,  # an error goes into the log, what people write doesn't
         skip_autocommit_rollback=isolation_level == "AUTOCOMMIT",
         pool_size=size,
         max_overflow=0,

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.clock import Clock
 from server.model.entities import Delivery
+from server.store.database import Operation
 from server.store.errors import StoreUnavailable
 from server.store.mysql import CommitInDoubt, MysqlDatabase, is_closed, retried, transact
 from server.store.sending import Outcome, SendRequest, SendResult, key, send_all, sent_message
@@ -68,7 +69,7 @@ class MysqlBackend(SendBackend):
             await connection.close()
 
     async def send(self, requests: Sequence[SendRequest]) -> list[Outcome]:
-        async with self._database.guard():
+        async with self._database.guard(Operation.WRITE):
             try:
                 return await retried(lambda: self._send(requests))
             except CommitInDoubt as doubt:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from server.store.database import Database, P, T
+from server.store.database import Database, Operation, P, T
 from server.store.errors import StoreUnavailable
 
 _TROUBLE = {
@@ -38,7 +38,10 @@ def path(data_dir: Path) -> Path:
 def writing_engine(file: Path, busy_timeout: float) -> Engine:
     """An engine of one connection whose transactions take the write lock at their beginning."""
     engine = create_engine(
-        f"sqlite:///{file}", poolclass=StaticPool, connect_args={"check_same_thread": False, "isolation_level": None}
+        f"sqlite:///{file}",
+        poolclass=StaticPool,
+        hide_parameters=True,  # an error goes into the log, what people write doesn't
+        connect_args={"check_same_thread": False, "isolation_level": None},
     )
     event.listen(engine, "connect", _pragmas(busy_timeout))
     event.listen(engine, "begin", _begin)
@@ -81,6 +84,7 @@ class SqliteDatabase(Database):
         reads = create_async_engine(
             f"sqlite+aiosqlite:///{file}",
             isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
             pool_size=_READERS,
             max_overflow=0,
             pool_timeout=limit,
@@ -103,7 +107,7 @@ class SqliteDatabase(Database):
             with self._connection.begin():
                 return work(self._connection, *args, **kwargs)
 
-        async with self.guard():
+        async with self.guard(Operation.WRITE):
             return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
 
     def is_trouble(self, error: DBAPIError) -> bool:

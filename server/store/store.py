@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from server.clock import Clock
 from server.config.settings import Settings
+from server.runtime.metrics import Metrics
 from server.store.calls import Calls
 from server.store.contacts import Contacts
 from server.store.database import Database
@@ -55,7 +56,7 @@ class Store:
         await self._database.close()
 
 
-async def open_store(settings: Settings, clock: Clock) -> Store:
+async def open_store(settings: Settings, clock: Clock, metrics: Metrics | None = None) -> Store:
     """The store that `settings` name. The embedded database is made and brought up to date.
 
     Raises:
@@ -71,6 +72,8 @@ async def open_store(settings: Settings, clock: Clock) -> Store:
     else:
         database = MysqlDatabase(settings.mysql)
         sending = MysqlBackend(database, clock)
+    if metrics is not None:
+        database.report_to(metrics.database_seconds)
     try:
         try:
             await check_revision(database)

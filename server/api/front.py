@@ -1,0 +1,138 @@
+"""The outermost layer of HTTP: every answer gets its request's id, is counted and timed and has its line in the log,
+and every failure has the contract's shape, also what aiohttp finds before there is a request to hand on.
+"""
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import HttpVersion10, web
+from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import LineTooLong
+
+from server.api.failures import failure_of, failure_of_status
+from server.runtime.logs import request_id_var
+from server.runtime.metrics import Metrics
+
+METRICS = web.AppKey("metrics", Metrics)
+ROUTE = web.RequestKey("route", str)
+"""What a request is counted as, where that isn't the path of its route."""
+
+_log = logging.getLogger(__name__)
+_access = logging.getLogger("server.access")
+
+_UNKNOWN_VERSION = web.RequestKey("unknown_version", bool)
+_CLIENT_GONE = 499
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class FrontRunner(web.AppRunner):
+    """Runs an application behind this layer; the application has its `METRICS`."""
+
+    def __init__(self, app: web.Application, *, shutdown_timeout: float = 60.0) -> None:
+        accounting = _accounting(app[METRICS])
+        super().__init__(app, access_log=_access, access_log_class=accounting, shutdown_timeout=shutdown_timeout)
+
+    async def _make_server(self) -> web.Server:
+        return _Server(await super()._make_server())
+
+
+class _Server(web.Server):
+    def __init__(self, plain: web.Server) -> None:
+        super().__init__(_answering(plain.request_handler), request_factory=self._request, **plain._kwargs)
+        self._plain_request = plain.request_factory
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+    def _request(self, message: Any, *rest: Any) -> web.BaseRequest:
+        """A request of a version that we don't speak is answered in one that we do."""
+        known = message.version.major == 1
+        if not known:
+            message = message._replace(version=HttpVersion10, should_close=True)
+        request = self._plain_request(message, *rest)
+        if not known:
+            request[_UNKNOWN_VERSION] = True
+        return request
+
+
+def _answering(handler: _Handler) -> _Handler:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        request_id = secrets.token_hex(8)
+        request_id_var.set(request_id)
+        try:
+            if _UNKNOWN_VERSION in request:
+                raise web.HTTPVersionNotSupported
+            response = await handler(request)
+        except web.HTTPRedirection:
+            raise
+        except ConnectionError:  # the client is gone: nobody reads this
+            response = web.Response(status=_CLIENT_GONE)
+        except Exception as error:
+            response = failure_of(error, request)
+        if not response.prepared:
+            response.headers["X-Request-Id"] = request_id
+        return response
+
+    return answer
+
+
+class _Connection(web.RequestHandler):
+    """One connection of a client."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """The answer to what the parser refuses (`status` is 400), and to what broke on the way out."""
+        request_id = request_id_var.get() or secrets.token_hex(8)
+        request_id_var.set(request_id)
+        if status >= 500:
+            _log.error("a request failed on its way out", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of another answer was sent")
+        response = failure_of_status(431 if isinstance(exc, LineTooLong) else status, request)
+        response.headers["X-Request-Id"] = request_id
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:
+        """What aiohttp has to tell, without the broken bodies that were answered already."""
+        if not isinstance(kwargs.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kwargs)
+
+
+def _accounting(metrics: Metrics) -> type[AbstractAccessLogger]:
+    class Accounting(AbstractAccessLogger):
+        """Called for every answer, once it is sent."""
+
+        def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+            code = getattr(response, "code", 0) or response.status
+            route = _route(request)
+            metrics.requests.labels(route, str(code)).inc()
+            if response.status != 101:  # the life of a socket is no time to answer
+                metrics.request_seconds.labels(route).observe(time)
+            level = logging.INFO if code >= 300 and code != 304 else logging.DEBUG
+            if _access.isEnabledFor(level):
+                _access.log(
+                    level,
+                    "%s %s %d",
+                    request.method,
+                    request.path,
+                    code,
+                    extra={"route": route, "http_status": response.status, "code": code, "ms": round(time * 1000, 2)},
+                )
+
+    return Accounting
+
+
+def _route(request: web.BaseRequest) -> str:
+    """As few names as there are routes, whatever is asked for."""
+    name: str | None = request.get(ROUTE)
+    if name is not None:
+        return name
+    match = getattr(request, "_match_info", None)
+    resource = match.route.resource if match is not None else None
+    return f"{request.method} {resource.canonical}" if resource is not None else "other"
