@@ -7,6 +7,7 @@ the state, the effects that may not have been carried out, and carries them out 
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,6 +38,7 @@ from server.calls.names import (
     seat_name,
 )
 from server.calls.office import Office
+from server.calls.ports import Superseded
 from server.calls.state import CallState, is_durable, next_deadline, transition
 from server.calls.view import View, encode_view
 from server.model.entities import Delivery
@@ -120,7 +122,8 @@ class Manager:
         """After `run`, however it ended: let go of the call."""
         self._office.deadlines.drop(self._call.call_id)
         if self._behind_at is not None and self._lease.held:
-            await self._save_behind()
+            with contextlib.suppress(Superseded):
+                await self._save_behind()
         await self._inbox.close(keep=self._call.open)
         await self._lease.release()
 
@@ -271,7 +274,7 @@ class Manager:
         if views:
             data = encode_view(View.of(self._record()))
             for member in self._call.members:
-                if member.socket:
+                if member.handled:  # it may have a socket that this manager hasn't heard of yet
                     posts.append(Post(self._group, data, seat_name(member.user_id)))
                     online.append(member.state is UserState.ONLINE)
         for asked, refusal in owed.answers:

@@ -201,15 +201,15 @@ class Seat:
     def _see_myself(self, view: View, me: Place) -> list[str]:
         if view.status is CallStatus.END:
             return self._end(wire.ended_frame(view.reason))
+        if me.state is UserState.DEAD and me.socket >= self._socket:  # left with this socket and those before
+            busy = wire.error_frame(ApiError(ErrorCode.CALLER_BUSY).text(self._language))
+            return self._end(*([busy] if me.left is EndReason.BUSY else []), wire.ended_frame(me.left))
         if me.socket > self._socket:
             return self._end(wire.unauthorized_frame())
         known = me.socket == self._socket
         match me.state:
             case UserState.INVITED | UserState.REJECTED:
                 return self._end(wire.unauthorized_frame())
-            case UserState.DEAD if known:
-                busy = wire.error_frame(ApiError(ErrorCode.CALLER_BUSY).text(self._language))
-                return self._end(*([busy] if me.left is EndReason.BUSY else []), wire.ended_frame(me.left))
             case UserState.ACCEPTED | UserState.OFFLINE if known and self._said_at:
                 self._number_socket(self._socket)  # taken for lost
                 self._come_up()

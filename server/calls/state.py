@@ -27,6 +27,8 @@ What the contract leaves open, decided as a person would expect it:
 - *Back from 6* takes a new reservation. A socket that finds its user in another call is sent away.
 - *A join while the call ends:* whichever comes first. Afterwards it is "the call has ended".
 - *A hang-up without a socket* is a hang-up. From 2 and 6 it changes nothing but that the user counts as having hung up.
+- *A hang-up that overtakes the news of a socket:* whoever hangs up leaves with every socket opened until then. Their
+  numbers are times, so what is heard of one later doesn't bring the user back.
 - *The caller hangs up before the call was active:* cancelled, whatever the caller's own state and whoever is there.
 - *All leave at once:* the first one to leave too few ends the call and gives its reason; a hang-up that was on its way
   then is granted, since what it wants is so.
@@ -82,7 +84,8 @@ class Member:
     handled: bool = False
     """Has joined or hung up."""
     socket: int = 0
-    """The number of the newest socket that came up or was sent away; 0: there was none."""
+    """The number of the newest socket that came up or was sent away (about when it was opened, in milliseconds since
+    1970); 0: there was none."""
     until: int = 0
     """While accepted or offline: when the user is dead (milliseconds since 1970)."""
     left: EndReason = EndReason.NONE
@@ -242,7 +245,8 @@ def _hang_up(call: CallState, user_id: int, now: int) -> Step:
     told: tuple[Effect, ...] = () if member.handled else (Handled(user_id),)
     cancelled = member is call.caller and call.status in (CallStatus.NEW, CallStatus.READY)
     reason = EndReason.REJECTED if member.state is UserState.INVITED else EndReason.NORMAL
-    member = replace(member, handled=True)
+    left_at = 0 if member.state is UserState.REJECTED else now
+    member = replace(member, handled=True, socket=max(member.socket, left_at))
     step = Step(_put(call, member), told)
     if member.alive:
         what = Happening.REJECTED if member.state is UserState.INVITED and not cancelled else Happening.HUNG_UP
