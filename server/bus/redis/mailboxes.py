@@ -172,11 +172,15 @@ class Mailboxes:
     def ack(self, mailbox: RedisMailbox, seq: int, note: bytes | None) -> None:
         before, note_before = self._acks.get(mailbox, (0, None))
         self._acks[mailbox] = (max(before, seq), note_before if note is None else note)
-        if self._ack_timer is None:
+        if seq == 0:
+            self._ack_now()  # what the next reader must know, not only what it needn't read
+        elif self._ack_timer is None:
             self._ack_timer = asyncio.get_running_loop().call_later(_ACK_PAUSE, self._ack_now)
 
     def _ack_now(self) -> None:
-        self._ack_timer = None
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._ack_timer = None
         acks, self._acks = self._acks, {}
         if acks:
             self._tasks.start(self._send_or_keep(acks), "acks")
