@@ -12,7 +12,7 @@ from server.calls.seat import Seat
 from server.calls.seats import Seats
 from server.config.settings import Calls as CallSettings
 from server.config.settings import Sessions as SessionSettings
-from server.errors import ApiError
+from server.errors import ApiError, ErrorCode, Language
 from server.services.tokens import CallPass, Tokens
 from server.sockets.close_codes import Close
 from server.sockets.connection import Closed, Connection, ConnectionWatch
@@ -98,7 +98,7 @@ class CallEndpoint:
         connection.pong = seat.confirmed
         writer = asyncio.create_task(self._write(connection, seat), name=f"call:{seat.call_id}:{seat.user_id}")
         try:
-            await self._read(connection, seat)
+            await self._read(connection, seat, language)
         finally:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
@@ -116,16 +116,16 @@ class CallEndpoint:
             await connection.send(wire.unauthorized_frame())
             raise Closed(Close.UNAUTHORIZED) from error
 
-    async def _read(self, connection: Connection, seat: Seat) -> None:
+    async def _read(self, connection: Connection, seat: Seat, language: Language) -> None:
         while True:
             text = await connection.receive()
             try:
                 answer = seat.heard(wire.parse(text))
             except wire.BadFrame as error:
-                answer = wire.error_frame(str(error))
+                answer = wire.error_frame(ApiError(ErrorCode.BAD_REQUEST, detail=error.rule).text(language))
             except SeatOverloaded as error:
                 raise Closed(Close.POLICY) from error
-            if answer is not None:
+            if answer is not None and seat.inside:  # the states come first
                 await connection.send(answer)
 
     async def _write(self, connection: Connection, seat: Seat) -> None:

@@ -27,7 +27,11 @@ PING_UNKNOWN = -2
 
 
 class BadFrame(ValueError):
-    """A client's frame that isn't of this page."""
+    """A client's frame that isn't of this page. `rule`, in Chinese and in English, is what it breaks."""
+
+    def __init__(self, chinese: str, english: str) -> None:
+        super().__init__(english)
+        self.rule = (chinese, english)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def parse(text: str) -> ClientFrame:
     frame = _object(text)
     kind, payload = frame.get("type"), frame.get("payload", "")
     if type(kind) is not int or not isinstance(payload, str):
-        raise BadFrame("type is a number and payload a string")
+        raise BadFrame("type 应为数字，payload 应为字符串", "type is a number and payload a string")
     match kind:
         case CallFrameType.HEARTBEAT:
             return Heartbeat()
@@ -76,11 +80,11 @@ def parse(text: str) -> ClientFrame:
             content = _object(payload)
             to_user_id, message = content.get("toUserId"), content.get("message")
             if type(to_user_id) is not int or not isinstance(message, str):
-                raise BadFrame("toUserId is a number and message a string")
+                raise BadFrame("toUserId 应为数字，message 应为字符串", "toUserId is a number and message a string")
             return Signaling(to_user_id, message)
         case CallFrameType.MEDIA_SEEN:
             if not (payload.isascii() and payload.isdigit() and len(payload) < 20):
-                raise BadFrame("the payload is a user id")
+                raise BadFrame("payload 应为用户 id", "the payload is a user id")
             return MediaSeen(int(payload))
         case _:
             return Unknown(kind)
@@ -90,9 +94,9 @@ def _object(text: str) -> dict[str, object]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadFrame("not JSON") from error
+        raise BadFrame("不是 JSON", "not JSON") from error
     if not isinstance(value, dict):
-        raise BadFrame("not a JSON object")
+        raise BadFrame("不是 JSON 对象", "not a JSON object")
     return value
 
 

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from server.clock import epoch_millis
 from server.model.enums import EndReason
 from tests.calls.simulation.person import Page, Person
 from tests.calls.simulation.world import World
 
 PEOPLE = 12
 CATCH_UP = 30.0
+CALM = 12.0
+"""Seconds after which the last trouble is over for everybody."""
 AWAY_TOO_LONG = 19.0
 """Seconds without a socket after which it is no wonder that the server gives somebody up: its last heartbeat was up to
 ten seconds before."""
@@ -83,6 +86,19 @@ class Crowd:
         """Nobody is shown as dead who is there."""
         page = self.page_of(call_id, user_id)
         assert self.is_gone(call_id, user_id) or (page and page.over), f"{user_id} is shown as dead in call {call_id}"
+
+    def check_told_of_end(self) -> None:
+        """Whoever has had a socket for a while, in peace, knows whether the call is over."""
+        now = self.world.loop.time()
+        if self.world.troubles and now - self.world.troubles[-1][0] < CALM:
+            return
+        for person in self.people.values():
+            page = person.page
+            if page is None or page.up_since is None or page.up_since > now - CALM:
+                continue
+            call = self.world.database.rows[page.call_id].record.call
+            ended_for = epoch_millis(self.world.clock.now()) - call.ended
+            assert call.open or ended_for < CALM * 1000, f"{person.user_id} doesn't know that call {page.call_id} is over"
 
     def check_calls_began(self) -> None:
         """Two who were there together for half a minute have been told that the call is active."""

@@ -52,6 +52,7 @@ async def _run(world: World) -> None:
         await asyncio.sleep(1.0)
         if world.failures:
             raise world.failures[0]
+        crowd.check_told_of_end()
         if world.loop.time() > TROUBLE_UNTIL + 5 and not leftovers(world):
             break
     for task in work:
