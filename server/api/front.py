@@ -4,12 +4,14 @@ and every failure has the contract's shape, also what aiohttp finds before there
 
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import HttpVersion10, web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.web_protocol import _ErrInfo
 
 from server.api.failures import failure_of, failure_of_status
 from server.runtime.logs import request_id_var
@@ -22,6 +24,7 @@ ROUTE = web.RequestKey("route", str)
 _log = logging.getLogger(__name__)
 _access = logging.getLogger("server.access")
 
+_START = web.RequestKey("start", float)
 _UNKNOWN_VERSION = web.RequestKey("unknown_version", bool)
 _CLIENT_GONE = 499
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -52,6 +55,7 @@ class _Server(web.Server):
         if not known:
             message = message._replace(version=HttpVersion10, should_close=True)
         request = self._plain_request(message, *rest)
+        request[_START] = time.perf_counter()
         if not known:
             request[_UNKNOWN_VERSION] = True
         return request
@@ -83,6 +87,16 @@ class _Connection(web.RequestHandler):
 
     __slots__ = ()
 
+    def data_received(self, data: bytes) -> None:
+        """A body that breaks off in nonsense, while its request is served: aiohttp would let the handler wait for the
+        rest until the client is gone."""
+        super().data_received(data)
+        request = self._current_request
+        if request is None or not self._messages or not isinstance(self._messages[-1][0], _ErrInfo):
+            return
+        if not request.content.is_eof():
+            request.content.set_exception(web.RequestPayloadError("broken off"))
+
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
@@ -108,12 +122,13 @@ def _accounting(metrics: Metrics) -> type[AbstractAccessLogger]:
     class Accounting(AbstractAccessLogger):
         """Called for every answer, once it is sent."""
 
-        def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        def log(self, request: web.BaseRequest, response: web.StreamResponse, _time: float) -> None:
+            seconds = time.perf_counter() - request[_START]  # the loop's clock has whole milliseconds
             code = getattr(response, "code", 0) or response.status
             route = _route(request)
             metrics.requests.labels(route, str(code)).inc()
             if response.status != 101:  # the life of a socket is no time to answer
-                metrics.request_seconds.labels(route).observe(time)
+                metrics.request_seconds.labels(route).observe(seconds)
             level = logging.INFO if code >= 300 and code != 304 else logging.DEBUG
             if _access.isEnabledFor(level):
                 _access.log(
@@ -122,7 +137,12 @@ def _accounting(metrics: Metrics) -> type[AbstractAccessLogger]:
                     request.method,
                     request.path,
                     code,
-                    extra={"route": route, "http_status": response.status, "code": code, "ms": round(time * 1000, 2)},
+                    extra={
+                        "route": route,
+                        "http_status": response.status,
+                        "code": code,
+                        "ms": round(seconds * 1000, 2),
+                    },
                 )
 
     return Accounting

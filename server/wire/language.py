@@ -16,7 +16,8 @@ def _parse(header: str) -> Language:
     best: dict[str, float] = {}
     for part in header[:512].split(","):
         tag, _, parameters = part.strip().partition(";")
-        best[tag.split("-")[0].lower()] = max(best.get(tag.split("-")[0].lower(), 0.0), _quality(parameters))
+        language = tag.split("-")[0].strip().lower()
+        best[language] = max(best.get(language, 0.0), _quality(parameters))
     anything = best.get("*", 0.0)
     english, chinese = best.get("en", anything), best.get("zh", anything)
     return Language.ENGLISH if english > chinese else Language.CHINESE
