@@ -36,6 +36,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_closing",
         "_count",
         "_frames_per_second",
         "_request",
@@ -65,6 +66,7 @@ class Connection:
         self.silence = silence
         self.slow_after = slow_after
         self.closing: Close | None = None
+        self._closing: asyncio.Task[bool] | None = None
         self.pong: Callable[[], bool] | None = None
 
     @property
@@ -134,7 +136,10 @@ class Connection:
     async def close(self, why: Close) -> None:
         """Say goodbye; a client that doesn't answer is cut off after a moment."""
         self.closing = self.closing or why
-        await self._socket.close(code=why.code, message=why.reason.encode())
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._socket.close(code=why.code, message=why.reason.encode()))
+        # all who close it wait for the handshake: cut off before, a client may lose what it hasn't read yet
+        await asyncio.shield(self._closing)
 
     def abort(self, why: Close) -> None:
         """Cut the connection at once."""

@@ -72,8 +72,11 @@ class TextSocket:
 
     async def receive(self, timeout: float | None = PATIENCE) -> str:
         """The next text frame. Raises SocketClosed, TimeoutError."""
-        async with asyncio.timeout(timeout):
-            frame = await self.raw.receive()
+        try:
+            async with asyncio.timeout(timeout):
+                frame = await self.raw.receive()
+        except ConnectionError as error:  # a ping could not be answered any more
+            raise SocketClosed(1006, repr(error)) from error
         if frame.type is aiohttp.WSMsgType.TEXT:
             return str(frame.data)
         if frame.type is aiohttp.WSMsgType.ERROR:
