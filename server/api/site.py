@@ -95,7 +95,7 @@ class Frontend:
         try:
             found = (self._root / path).resolve()
             return found if found.is_relative_to(self._root) and found.is_file() else None
-        except OSError:  # a name that is too long, a circle of links
+        except (OSError, RuntimeError):  # a name that is too long, a circle of links
             return None
 
     def _is_built(self, file: Path) -> bool:
