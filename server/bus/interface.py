@@ -56,6 +56,15 @@ class Post:
     name: str | None = None
 
 
+class Holdings(NamedTuple):
+    """What a group has on the bus."""
+
+    group: str
+    leased: bool
+    mailboxes: frozenset[str]
+    keys: frozenset[str]
+
+
 class Mailbox(Protocol):
     """The reading end. One reader at a time: opening the mailbox again, anywhere, takes it over.
 
@@ -241,6 +250,13 @@ class Bus(Protocol):
     async def remove_member(self, group: str, key: str, member: str) -> None: ...
 
     async def members(self, group: str, key: str) -> set[str]: ...
+
+    # as a whole
+
+    async def survey(self, prefix: str) -> list[Holdings]:
+        """What every group that starts with `prefix` has, for those who check that nothing is left. It isn't of one
+        moment, and it walks over all that there is: not for everyday use."""
+        ...
 
     # broadcast
 

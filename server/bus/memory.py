@@ -18,6 +18,7 @@ from server.bus.interface import (
     Address,
     BusUnavailable,
     GroupHandler,
+    Holdings,
     Lease,
     Mailbox,
     MailboxLost,
@@ -273,6 +274,12 @@ class MemoryBus:
     async def members(self, group: str, key: str) -> set[str]:
         await self.pass_through("members")
         return set(self.hub.sets.get((group, key)) or ())
+
+    # as a whole
+
+    async def survey(self, prefix: str) -> list[Holdings]:
+        await self.pass_through("survey")
+        return self.hub.survey(prefix)
 
     # broadcast
 

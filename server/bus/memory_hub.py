@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from server.bus.interface import Address, Entry, MailboxLost, Post
+from server.bus.interface import Address, Entry, Holdings, MailboxLost, Post
 
 if TYPE_CHECKING:
     from server.bus.memory import MemoryBus
@@ -54,6 +54,9 @@ class Expiring(Generic[V]):
         self._values.clear()
         self._ends.clear()
 
+    def names(self) -> list[tuple[str, str]]:
+        return [key for key, (_, end) in self._values.items() if end > now()]
+
     def __len__(self) -> int:
         return sum(end > now() for _, end in self._values.values())
 
@@ -88,7 +91,8 @@ class _Held:
 @dataclass(slots=True)
 class _Timer:
     data: bytes
-    handle: asyncio.TimerHandle
+    due: float
+    handle: asyncio.Handle
 
 
 class MemoryHub:
@@ -114,7 +118,7 @@ class MemoryHub:
     def attach(self, handle: "MemoryBus") -> None:
         self._handles.append(handle)
         for name, timer in list(self._timers.items()):
-            if timer.handle.when() <= now():
+            if timer.due <= now():
                 self._fire(name)
 
     def detach(self, handle: "MemoryBus", *, died: bool) -> None:
@@ -282,8 +286,8 @@ class MemoryHub:
 
     def set_timer(self, name: str, delay: float, data: bytes) -> None:
         self.drop_timer(name)
-        handle = asyncio.get_running_loop().call_later(max(delay, 0.0), self._fire, name)
-        self._timers[name] = _Timer(data, handle)
+        due = now() + max(delay, 0.0)
+        self._timers[name] = _Timer(data, due, asyncio.get_running_loop().call_at(due, self._fire, name))
 
     def drop_timer(self, name: str) -> None:
         if (timer := self._timers.pop(name, None)) is not None:
@@ -293,14 +297,14 @@ class MemoryHub:
         timer = self._timers.get(name)
         if timer is None:
             return
+        # Claimed for a while: should the process die or the handler fail, or nobody be there, it fires again.
+        timer.due = now() + TIMER_RETRY
+        timer.handle = asyncio.get_running_loop().call_at(timer.due, self._fire, name)
         kind = name.partition(":")[0]
         for bus in self._handles:
             if bus.reachable and kind in bus.timer_handlers:
-                # Claimed for a while: should the process die or the handler fail, it fires again elsewhere.
-                timer.handle = asyncio.get_running_loop().call_later(TIMER_RETRY, self._fire, name)
                 bus.tasks.start(self._run_timer(bus, kind, name, timer), f"timer:{name}")
                 return
-        timer.handle = asyncio.get_running_loop().call_later(TIMER_RETRY, self._fire, name)
 
     async def _run_timer(self, bus: "MemoryBus", kind: str, name: str, timer: _Timer) -> None:
         await bus.timer_handlers[kind](name, timer.data)
@@ -310,6 +314,21 @@ class MemoryHub:
     def timer_names(self) -> list[str]:
         """Every timer there is, for those who check that nothing is left."""
         return list(self._timers)
+
+    # as a whole
+
+    def survey(self, prefix: str) -> list[Holdings]:
+        self._expire_boxes()
+        keys: dict[str, set[str]] = {}
+        for names in (self.values.names(), self.sets.names(), self.counters.names()):
+            for group, key in names:
+                keys.setdefault(group, set()).add(key)
+        leased = {group for group, held in self._leases.items() if self.holds(group, held.fence)}
+        groups = sorted(group for group in {*self._groups, *keys, *leased} if group.startswith(prefix))
+        return [
+            Holdings(group, group in leased, frozenset(self._groups.get(group, ())), frozenset(keys.get(group, ())))
+            for group in groups
+        ]
 
     # broadcast
 

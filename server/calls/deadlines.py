@@ -20,7 +20,8 @@ class Deadlines(Generic[Key]):
         self._heap: list[tuple[float, int, Key]] = []
         self._queued: dict[Key, float] = {}
         self._count = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0  # uvloop's handle of a timer that is due at once doesn't tell
 
     def __len__(self) -> int:
         return len(self._due)
@@ -53,9 +54,10 @@ class Deadlines(Generic[Key]):
             return
         when = self._heap[0][0]
         if self._timer is not None:
-            if self._timer.when() <= when:
+            if self._timer_at <= when:
                 return
             self._timer.cancel()
+        self._timer_at = when
         self._timer = asyncio.get_running_loop().call_at(when, self._fire)
 
     def _fire(self) -> None:

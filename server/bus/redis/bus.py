@@ -10,6 +10,7 @@ from server.bus.interface import (
     Address,
     BusUnavailable,
     GroupHandler,
+    Holdings,
     Lease,
     Mailbox,
     Post,
@@ -23,6 +24,7 @@ from server.bus.redis.link import Link
 from server.bus.redis.mailboxes import Mailboxes
 from server.bus.redis.names import Names
 from server.bus.redis.scripts import ADD_MEMBER, CLAIM, DELETE_IF, INCREMENT
+from server.bus.redis.survey import survey
 from server.bus.redis.timers import Timers
 from server.clock import Clock
 from server.config.settings import Redis as RedisSettings
@@ -182,6 +184,11 @@ class RedisBus:
     async def members(self, group: str, key: str) -> set[str]:
         found = await self._link.command("SMEMBERS", self._names.key(group, key), operation="members")
         return {member.decode() for member in found}
+
+    # as a whole
+
+    async def survey(self, prefix: str) -> list[Holdings]:
+        return await survey(self._link, self._names, prefix)
 
     # broadcast
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from server.config.settings import Redis as RedisSettings
 from server.runtime.metrics import Metrics
 
 Argument = str | bytes | int
+
+_SCANNED = 1_000
+"""Keys that one step of a scan looks at."""
 
 
 class Link:
@@ -90,6 +94,26 @@ class Link:
     async def command(self, *parts: Argument, operation: str) -> Any:
         """Raises BusUnavailable."""
         return await self._timed(operation, lambda: self._client.execute_command(*parts))
+
+    async def scan(self, pattern: str) -> list[str]:
+        """All keys that match, on every node. Raises BusUnavailable."""
+        nodes = self._client.get_primaries() if isinstance(self._client, RedisCluster) else [None]
+        found: dict[str, None] = {}
+        for node in nodes:
+            cursor = -1
+            while cursor != 0:
+                cursor, keys = await self._timed("scan", partial(self._scan, max(cursor, 0), pattern, node))
+                found |= dict.fromkeys(key.decode() for key in keys)
+        return list(found)
+
+    async def _scan(self, cursor: int, pattern: str, node: ClusterNode | None) -> tuple[int, list[bytes]]:
+        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED)
+        if node is None:
+            following, keys = await self._client.execute_command(*command)
+        else:
+            cursors, keys = await self._client.execute_command(*command, target_nodes=node)
+            (following,) = cursors.values()  # of each node that was asked
+        return int(following), keys
 
     async def run(self, script: Script, keys: Sequence[str], *arguments: Argument, slot: str = "") -> Any:
         """The answer of a script. `slot`: a key of the slot it runs in, where it declares none.

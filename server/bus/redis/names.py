@@ -26,3 +26,12 @@ class Names:
 
     def key(self, group: str, key: str) -> str:
         return f"{self.base(group)}key:{key}"
+
+    def pattern(self, prefix: str) -> str:
+        """Matches all keys of the groups that start with `prefix` (a glob, as `SCAN` takes it)."""
+        return f"{self._prefix}:{{{prefix}*"
+
+    def parts(self, key: str) -> tuple[str, str]:
+        """The group of a key, and the rest."""
+        group, _, rest = key.removeprefix(f"{self._prefix}:{{").partition("}:")
+        return group, rest

@@ -28,7 +28,8 @@ class Timers:
         self._clock = clock
         self._beat_soon = beat_soon
         self._handlers: dict[str, TimerHandler] = {}
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._alarm_at = 0.0
         self._tasks = OwnedTasks("timers")
 
     @property
@@ -56,9 +57,10 @@ class Timers:
         loop = asyncio.get_running_loop()
         when = loop.time() + millis / 1000
         if self._alarm is not None:
-            if loop.time() < self._alarm.when() <= when:
+            if loop.time() < self._alarm_at <= when:
                 return
             self._alarm.cancel()
+        self._alarm_at = when
         self._alarm = loop.call_at(when, self._beat_soon)
 
     def fire(self, name: str, data: bytes, claim: bytes) -> None:
