@@ -5,7 +5,7 @@ from importlib import import_module
 
 from tests.bench.rig import describe_machine, run_alone
 
-NAMES = ("reference", "chat", "idle")
+NAMES = ("reference", "chat", "idle", "calls")
 
 
 def main() -> None:

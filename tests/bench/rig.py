@@ -33,17 +33,17 @@ class Person:
 
 
 class Rig:
-    """A server of one process, and people who have registered with it."""
+    """Server processes (one, unless more were asked for), and people who have registered with them."""
 
     def __init__(self, cluster: Cluster, http: aiohttp.ClientSession) -> None:
         self.cluster = cluster
         self.backend = {"embedded": "embedded (SQLite, memory)", "shared": "MariaDB + Redis"}[cluster.backend]
-        (self.server,) = cluster.servers
+        self.server = cluster.servers[0]
         self.port = self.server.port
         self._http = http
 
-    def api(self, person: Person | None = None) -> Api:
-        return Api(self._http, self.server.base, person.token if person else "")
+    def api(self, person: Person | None = None, server: int = 0) -> Api:
+        return Api(self._http, self.cluster.servers[server].base, person.token if person else "")
 
     async def people(self, count: int) -> list[Person]:
         async def register(_: int) -> Person:
@@ -82,11 +82,13 @@ def cpu_seconds(pid: int) -> float:
 
 
 @asynccontextmanager
-async def open_rig(backend: str, settings: dict[str, str] | None = None) -> AsyncIterator[Rig]:
-    """A fresh server on `backend` with no rate limits and cheap password hashes."""
+async def open_rig(backend: str, settings: dict[str, str] | None = None, processes: int = 1) -> AsyncIterator[Rig]:
+    """Fresh servers on `backend` with no rate limits and cheap password hashes."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as directory,
-        open_cluster(backend, Path(directory), processes=1, settings=settings or {}, cores=SERVER_CORES) as cluster,
+        open_cluster(
+            backend, Path(directory), processes=processes, settings=settings or {}, cores=SERVER_CORES
+        ) as cluster,
     ):
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=50)) as http:
             yield Rig(cluster, http)

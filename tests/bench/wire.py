@@ -72,31 +72,24 @@ def post(path: str, token: str, body: bytes) -> bytes:
     ).encode() + body
 
 
-class SocketConnection(asyncio.Protocol):
-    """A notification socket that answers pings and hands every text frame to `on_text`.
+class WebSocketConnection(asyncio.Protocol):
+    """A WebSocket that sends `first` at once, answers pings and hands every text frame to `text`.
 
-    `opening` is set by the server's first frame, `pings` counts the server's pings.
+    `pings` counts the server's pings.
     """
 
-    def __init__(self, path: str, token: str, on_text: Callable[[bytes], None]) -> None:
-        self._first = handshake(path) + client_frame(Opcode.TEXT, token.encode()) + client_frame(Opcode.TEXT)
-        self._on_text = on_text
+    def __init__(self, path: str, first: bytes) -> None:
+        self._first = handshake(path) + first
         self._received = bytearray()
         self._upgraded = False
         self.closed = False
         self.pings = 0
-        self.opening: asyncio.Future[Opening] = asyncio.get_running_loop().create_future()
 
-    @classmethod
-    async def open(
-        cls, port: int, token: str, on_text: Callable[[bytes], None], path: str = "/api/ws/notification"
-    ) -> "SocketConnection":
-        """Connected, with its session open."""
-        loop = asyncio.get_running_loop()
-        _, protocol = await loop.create_connection(lambda: cls(path, token, on_text), "127.0.0.1", port)
-        async with asyncio.timeout(PATIENCE):
-            await protocol.opening
-        return protocol
+    def text(self, frame: bytes) -> None:
+        raise NotImplementedError
+
+    def ended(self, error: Exception) -> None:
+        """The connection is gone. Called once or more."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -119,31 +112,61 @@ class SocketConnection(asyncio.Protocol):
 
     def _frame(self, opcode: int, payload: bytes) -> None:
         if opcode == Opcode.TEXT:
-            if self.opening.done():
-                self._on_text(payload)
-            else:
-                self.opening.set_result(Opening.parse(payload.decode()))
+            self.text(payload)
         elif opcode == Opcode.PING:
             self.pings += 1
             self._transport.write(client_frame(Opcode.PONG, payload))
         elif opcode == Opcode.CLOSE:
-            self._fail(ConnectionResetError(f"closed by the server: {payload!r}"))
+            self._end(ConnectionResetError(f"closed by the server: {payload!r}"))
             self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._fail(error or ConnectionResetError("closed by the server"))
+        self._end(error or ConnectionResetError("closed by the server"))
 
-    def _fail(self, error: Exception) -> None:
+    def _end(self, error: Exception) -> None:
         self.closed = True
+        self.ended(error)
+
+    def send(self, frame: bytes) -> None:
+        """A frame made by `client_frame`, or several of them."""
+        if not self.closed:
+            self._transport.write(frame)
+
+    def close(self) -> None:
+        self._transport.abort()
+
+
+class SocketConnection(WebSocketConnection):
+    """A notification socket. `opening` is set by the server's first frame; all others go to `on_text`."""
+
+    def __init__(self, path: str, token: str, on_text: Callable[[bytes], None]) -> None:
+        super().__init__(path, client_frame(Opcode.TEXT, token.encode()) + client_frame(Opcode.TEXT))
+        self._on_text = on_text
+        self.opening: asyncio.Future[Opening] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def open(
+        cls, port: int, token: str, on_text: Callable[[bytes], None], path: str = "/api/ws/notification"
+    ) -> "SocketConnection":
+        """Connected, with its session open."""
+        loop = asyncio.get_running_loop()
+        _, protocol = await loop.create_connection(lambda: cls(path, token, on_text), "127.0.0.1", port)
+        async with asyncio.timeout(PATIENCE):
+            await protocol.opening
+        return protocol
+
+    def text(self, frame: bytes) -> None:
+        if self.opening.done():
+            self._on_text(frame)
+        else:
+            self.opening.set_result(Opening.parse(frame.decode()))
+
+    def ended(self, error: Exception) -> None:
         if not self.opening.done():
             self.opening.set_exception(error)
 
     def heartbeat(self) -> None:
-        if not self.closed:
-            self._transport.write(_HEARTBEAT)
-
-    def close(self) -> None:
-        self._transport.abort()
+        self.send(_HEARTBEAT)
 
 
 _HEARTBEAT = client_frame(Opcode.TEXT, b"1")
