@@ -1,4 +1,4 @@
-"""The command line: `python -m server serve | migrate | check-config | version`."""
+"""The command line: `python -m server serve | migrate | check-config | doctor | version`."""
 
 import argparse
 import asyncio
@@ -14,6 +14,7 @@ from server.config.problems import InvalidConfiguration
 from server.config.settings import Settings
 from server.config.shown import effective
 from server.config.sources import Loaded, load
+from server.doctor import diagnose
 from server.runtime import logs
 from server.runtime.data import DataDirectoryInUse, with_secret
 from server.runtime.serving import serve
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _check_config(loaded)
         case "migrate":
             return _migrate(loaded.settings)
+        case "doctor":
+            return _doctor(loaded.settings)
         case _:
             return _serve(loaded.settings, options)
 
@@ -58,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     commands.add_parser("migrate", help="bring the database up to date, also one of schema v0")
     commands.add_parser("check-config", help="show the effective configuration and where each value comes from")
+    commands.add_parser("doctor", help="compare database and bus, and list calls in which they don't agree")
     commands.add_parser("version", help="print the version")
     return parser
 
@@ -83,6 +87,20 @@ def _migrate(settings: Settings) -> int:
     else:
         print(f"{report.database}: up to date at {report.after}")
     return 0
+
+
+def _doctor(settings: Settings) -> int:
+    """Gives 0 where all agrees, 1 where something doesn't, 2 where it can't be looked at."""
+    try:
+        diagnosis = asyncio.run(diagnose(settings))
+    except (StoreUnavailable, SchemaOutdated) as error:
+        print(f"The database can't be looked at: {error}", file=sys.stderr)
+        return 2
+    except BusUnavailable as error:
+        print(f"Redis can't be looked at: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(diagnosis.lines()))
+    return 1 if diagnosis.findings else 0
 
 
 def _serve(settings: Settings, options: argparse.Namespace) -> int:

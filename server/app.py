@@ -78,7 +78,7 @@ async def _assemble(
     storage.prepare()
     store = await open_store(settings, clock, metrics)
     stack.push_async_callback(store.close)
-    bus = bus or _bus(settings, clock, metrics)
+    bus = bus or make_bus(settings, clock, metrics)
     await bus.start()
     stack.push_async_callback(bus.close)
 
@@ -108,7 +108,9 @@ async def _assemble(
         store=DurableCalls(store.calls),
         notifier=notifier,
         clock=clock,
-        times=CallTimes(settings.calls.ring, settings.calls.heartbeat_timeout, settings.calls.lease),
+        times=CallTimes(
+            settings.calls.ring, settings.calls.heartbeat_timeout, settings.calls.lease, settings.calls.answer
+        ),
         metrics=CallMetrics(metrics.registry),
         seat_limit=settings.calls.queue,
     )
@@ -139,7 +141,8 @@ async def _assemble(
     return app
 
 
-def _bus(settings: Settings, clock: Clock, metrics: Metrics) -> Bus:
+def make_bus(settings: Settings, clock: Clock, metrics: Metrics) -> Bus:
+    """A handle on the configured bus, not started yet."""
     if settings.redis is None:
         return MemoryBus(MemoryHub(), clock, metrics=metrics)
     return RedisBus(settings.redis, clock, metrics)

@@ -18,11 +18,11 @@ class DurableCalls:
 
     async def record(self, call_id: int) -> Record | None:
         stored = await self._calls.stored(call_id)
-        return None if stored is None else _record(stored)
+        return None if stored is None else record_of(stored)
 
     async def take(self, call_id: int, fence: int) -> Record | None:
         stored = await self._calls.take(call_id, fence)
-        return None if stored is None else _record(stored)
+        return None if stored is None else record_of(stored)
 
     async def reserve(self, call_id: int, fence: int, user_ids: Iterable[int]) -> frozenset[int]:
         return await self._calls.reserve(call_id, fence, user_ids)
@@ -55,7 +55,7 @@ def _event(entry: TimelineEntry) -> CallEvent:
     return CallEvent(from_epoch_millis(entry.at), entry.user_id, entry.what.value, entry.detail)
 
 
-def _record(stored: StoredCall) -> Record | None:
+def record_of(stored: StoredCall) -> Record | None:
     """None for a call that ended before this server's time."""
     call, mark = stored.call, stored.mark
     if stored.state is not None:

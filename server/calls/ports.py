@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server.calls.codec import Record
+from server.calls.state import Rules
 from server.model.entities import Delivery
 from server.store.calls import Superseded
 
@@ -19,7 +20,10 @@ class CallTimes:
     heartbeat_timeout: float = 30.0
     lease: float = 3.0
     answer: float = 10.0
-    """How long a join or a hang-up waits for the manager, takeovers included."""
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(ring=round(self.ring * 1000), silence=round(self.heartbeat_timeout * 1000))
 
 
 class CallStore(Protocol):

@@ -18,7 +18,6 @@ from server.calls.office import Office
 from server.calls.outbox import Outbox
 from server.calls.ports import CallNotifier, CallStore, CallTimes
 from server.calls.seats import Seats
-from server.calls.state import Rules
 from server.clock import Clock
 from server.errors import ApiError, ErrorCode
 from server.store.errors import StoreUnavailable
@@ -53,8 +52,7 @@ class Calls:
         self._tasks = OwnedTasks("calls")
         self._outbox = Outbox(bus, self._want)
         self._deadlines: Deadlines[int] = Deadlines(lambda call_id: self._outbox.say(call_id, Tick()))
-        rules = Rules(ring=round(times.ring * 1000), silence=round(times.heartbeat_timeout * 1000))
-        office = Office(bus, store, notifier, clock, rules, self._deadlines, self._suspect, metrics)
+        office = Office(bus, store, notifier, clock, times.rules, self._deadlines, self._suspect, metrics)
         self._monitor = Monitor(office, times.lease, self._outbox.forget)
         self._audit = Audit(bus, self._outbox, self._monitor.managers)
         self.seats = Seats(

@@ -262,6 +262,8 @@ class Calls(Section):
     """A user whose socket said nothing for so long has left."""
     lease: Seconds = 3.0
     """How long a manager's ownership outlives its process."""
+    answer: Seconds = 10.0
+    """How long a join or a hang-up waits for the call's manager, also while another process takes the call over."""
     frame_limit: Count = 262_144
     """Of a frame from a client."""
     members: Count = 100

@@ -168,7 +168,7 @@ class Calls:
 
     async def stored(self, call_id: int) -> StoredCall | None:
         found = await self._database.fetch(_STORED, {"id": call_id})
-        return _stored(found[0]) if found else None
+        return stored_call(found[0]) if found else None
 
     async def take(self, call_id: int, fence: int) -> StoredCall | None:
         """The call as it was; from now on, owners with a lower fence are `Superseded`.
@@ -225,7 +225,8 @@ class Calls:
         return [CallEvent(row.at, row.user_id, row.event, row.detail) for row in found]
 
 
-def _stored(row: Sequence[Any]) -> StoredCall:
+def stored_call(row: Sequence[Any]) -> StoredCall:
+    """From a row that begins with `rows.CALL` and the states."""
     call = rows.call(row)
     states = row[len(rows.CALL)] or {}
     mark = Mark(states.get("fence", 0), states.get("version", 0), states.get("events", 0))
@@ -294,7 +295,7 @@ def _take(connection: Connection, call_id: int, fence: int) -> StoredCall | None
     row = connection.execute(_LOCK, {"id": call_id}).first()
     if row is None:
         return None
-    stored = _stored(row)
+    stored = stored_call(row)
     _refuse_late(stored, fence)
     if stored.mark.fence < fence:
         states = _states(replace(stored.mark, fence=fence), stored.state)
@@ -304,7 +305,7 @@ def _take(connection: Connection, call_id: int, fence: int) -> StoredCall | None
 
 def _reserve(connection: Connection, call_id: int, fence: int, user_ids: list[int]) -> frozenset[int]:
     row = connection.execute(_LOCK, {"id": call_id}).one()
-    stored = _stored(row)
+    stored = stored_call(row)
     _refuse_late(stored, fence)
     if stored.call.status is not CallStatus.END and user_ids:
         connection.execute(_RESERVE, [{"user_id": user_id, "call_id": call_id} for user_id in user_ids])
@@ -312,7 +313,7 @@ def _reserve(connection: Connection, call_id: int, fence: int, user_ids: list[in
 
 
 def _save(connection: Connection, new: CallUpdate, tell: bool, now: datetime) -> list[Delivery]:
-    stored = _stored(connection.execute(_LOCK, {"id": new.call_id}).one())
+    stored = stored_call(connection.execute(_LOCK, {"id": new.call_id}).one())
     _refuse_late(stored, new.mark.fence)
     message_id = stored.call.message_id
     if new.mark.version <= stored.mark.version:

@@ -56,12 +56,14 @@ class Store:
         await self._database.close()
 
 
-async def open_store(settings: Settings, clock: Clock, metrics: Metrics | None = None) -> Store:
-    """The store that `settings` name. The embedded database is made and brought up to date.
+async def open_store(
+    settings: Settings, clock: Clock, metrics: Metrics | None = None, *, may_migrate: bool = True
+) -> Store:
+    """The store that `settings` name. The embedded database is made and brought up to date, if `may_migrate`.
 
     Raises:
         StoreUnavailable
-        SchemaOutdated: MySQL's tables aren't those of this version
+        SchemaOutdated: the tables aren't those of this version
     """
     database: Database
     sending: SendBackend
@@ -78,7 +80,7 @@ async def open_store(settings: Settings, clock: Clock, metrics: Metrics | None =
         try:
             await check_revision(database)
         except SchemaOutdated:
-            if settings.mysql is not None:
+            if settings.mysql is not None or not may_migrate:
                 raise
             from server.store.migrations import migrate  # noqa: PLC0415  see `revision`
 
