@@ -87,7 +87,7 @@ async def _assemble(
     stack.push_async_callback(notifier.close)
     passwords = Passwords(settings.password)
     stack.push_async_callback(passwords.close)
-    limiter = RateLimiter(bus, settings.limits)
+    limiter = RateLimiter(bus, clock, settings.limits)
     tokens = Tokens(settings.jwt, clock)
     accounts = Accounts(store, bus, clock, tokens, passwords, limiter, settings.limits, metrics)
     accounts.start()

@@ -180,7 +180,7 @@ class Password(Section):
 
 
 class RateLimit(Section):
-    """At most `count` in any `seconds`."""
+    """At most `count` in each span of `seconds`."""
 
     count: Count
     seconds: Seconds

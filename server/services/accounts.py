@@ -100,14 +100,14 @@ class Accounts:
 
     async def register(self, username: str, password: str, nickname: str, avatar: str, visitor: Visitor) -> NewLogin:
         """Raises ApiError (USERNAME_TAKEN, TOO_MANY, UNAVAILABLE)."""
-        await self._limiter.hit(self._limits.register_address, "register", visitor.address)
+        await self._limiter.hit_address(self._limits.register_address, "register", visitor.address)
         password_hash = await self._passwords.hash(password)
         user_id = await self._store.users.create(username, password_hash, nickname, avatar)
         return await self._log_in(user_id, visitor)
 
     async def login(self, username: str, password: str, visitor: Visitor) -> NewLogin:
         """Raises ApiError (WRONG_PASSWORD, TOO_MANY, UNAVAILABLE)."""
-        await self._limiter.hit(self._limits.login_address, "login-address", visitor.address)
+        await self._limiter.hit_address(self._limits.login_address, "login-address", visitor.address)
         await self._limiter.hit(self._limits.login_account, "login-account", _digest(username_key(username)).hex())
         known = await self._store.users.credentials(username)
         if not await self._passwords.check(password, known.password_hash if known else None) or known is None:
@@ -132,7 +132,7 @@ class Accounts:
         Raises:
             ApiError: UNAUTHORIZED (no such login), LOGIN_EXPIRED (expired or ended), UNAVAILABLE (can't tell now)
         """
-        token = token.removeprefix("Bearer ").strip()
+        token = _without_scheme(token)
         if not token:
             raise ApiError(ErrorCode.UNAUTHORIZED)
         key = _digest(token)
@@ -149,6 +149,8 @@ class Accounts:
                 if cached is None:
                     raise ApiError(ErrorCode.UNAVAILABLE) from error
                 session = cached[0]  # it was good a minute ago; a database that is away logs nobody out
+            if session.login_id in self._ended:  # heard while it was looked up
+                raise ApiError(ErrorCode.LOGIN_EXPIRED)
             self._cache[key] = (session, now)
             if len(self._cache) > _CACHED:
                 self._cache.popitem(last=False)
@@ -239,6 +241,12 @@ class Accounts:
 
     async def set_wallpaper(self, session: LoginSession, url: str) -> None:
         await self._store.settings.set_wallpaper(session.user_id, url)
+
+
+def _without_scheme(credentials: str) -> str:
+    """The token in an `Authorization` header, whether it begins with `Bearer ` (RFC 6750, section 2.1) or not."""
+    scheme, _, token = credentials.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else credentials.strip()
 
 
 def _digest(text: str) -> bytes:

@@ -88,7 +88,7 @@ class Files:
     async def admit(self, login: LoginSession | None, visitor: Visitor) -> None:
         """Whether an upload may begin. Raises ApiError (TOO_MANY)."""
         if login is None:
-            await self._limiter.hit(self._limits.upload_address, "upload-address", visitor.address)
+            await self._limiter.hit_address(self._limits.upload_address, "upload-address", visitor.address)
         else:
             await self._limiter.hit(self._limits.upload_account, "upload-account", str(login.user_id))
 
