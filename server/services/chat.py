@@ -27,21 +27,22 @@ class Chat:
     async def send(
         self, user_id: int, contact_id: int, local_id: str, *, text: str, image: str, thumbnail: str
     ) -> Message:
-        """Returns once the message is committed; sent again with the same `local_id`, it is the first message.
+        """Returns once the message is committed; sent again to the same contact with the same `local_id`, it is the
+        first message.
 
         Raises:
             ApiError: MESSAGE_EMPTY, MESSAGE_TYPE (text and picture in one), FIELD_INVALID, CONTACT_NOT_FOUND, FORBIDDEN
         """
         picture = bool(image or thumbnail)
-        if text.strip() and picture:
+        if text and picture:
             raise ApiError(ErrorCode.MESSAGE_TYPE)
-        if not picture and not text.strip():
+        if not text and not picture:
             raise ApiError(ErrorCode.MESSAGE_EMPTY)
         if len(text) > (most := self._settings.text_limit):
             rule = (f"最多 {most} 个字符", f"at most {most} characters")
             raise ApiError(ErrorCode.FIELD_INVALID, field="text", rule=rule)
         kind = MessageType.IMAGE if picture else MessageType.TEXT
-        request = SendRequest(user_id, contact_id, local_id, kind, "" if picture else text, image, thumbnail)
+        request = SendRequest(user_id, contact_id, local_id, kind, text, image, thumbnail)
         result = await self._store.messages.send(request)
         await self._notifier.deliver(result.deliveries)
         return result.message

@@ -1,18 +1,20 @@
 """What clients send over HTTP: bodies and queries, with the contract's rules.
 
-An absent id is 0 and an absent text "": a field that is missing is checked like one that is empty. Fields that aren't
-known are ignored, since the contract grows by addition.
+An absent id is 0 and an absent text "": a field that is missing, null, or (in a query) empty is checked like one that
+has its default. Fields that aren't known are ignored, since the contract grows by addition.
 """
 
 import unicodedata
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from server.model.usernames import username_key
+
 URL_LENGTH = 2048
-LOCAL_ID_LENGTH = 64
+LOCAL_ID_LENGTH = 255
 IDS_LENGTH = 1_000
 
 INT64 = 2**63 - 1
@@ -23,18 +25,28 @@ class Rule:
 
     URL = "url"
     CONTROL = "control_characters"
+    BLANK = "blank"
+
+
+_URL_BEGINNINGS = ("http://", "https://", "file/")
 
 
 def _check_url(url: str) -> str:
-    if url and not url.startswith(("http://", "https://", "file/")):
+    if url and not (url.startswith(_URL_BEGINNINGS) and url not in _URL_BEGINNINGS):
         raise PydanticCustomError(Rule.URL, "must begin with http://, https:// or file/")
     return _check_printable(url)
 
 
 def _check_printable(text: str) -> str:
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
+    if not text.isprintable() and any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
         raise PydanticCustomError(Rule.CONTROL, "must not hold control characters")
     return text
+
+
+def _check_username(name: str) -> str:
+    if not username_key(name):
+        raise PydanticCustomError(Rule.BLANK, "must not be blank")
+    return _check_printable(name)
 
 
 def _local_id(value: object) -> object:
@@ -52,7 +64,22 @@ LocalId = Annotated[
 ]
 
 
-class Body(BaseModel):
+def _or_null(schema: dict[str, Any]) -> None:
+    _or(schema, {"type": "null"})
+
+
+def _or_empty(schema: dict[str, Any]) -> None:
+    _or(schema, {"const": ""})
+
+
+def _or(schema: dict[str, Any], absent: dict[str, Any]) -> None:
+    """Describe that every field may also come as `absent`."""
+    for name, field in schema.get("properties", {}).items():
+        outer = {key: field.pop(key) for key in ("default", "title") if key in field}
+        schema["properties"][name] = {"anyOf": [field, absent], **outer}
+
+
+class _Input(BaseModel):
     """Comes in camelCase. Defaults are checked like values."""
 
     model_config = ConfigDict(
@@ -60,12 +87,36 @@ class Body(BaseModel):
     )
 
 
-class Nothing(Body):
+class Body(_Input):
+    """A JSON object."""
+
+    model_config = ConfigDict(json_schema_extra=_or_null)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        if isinstance(given, dict) and None in given.values():
+            return {name: value for name, value in given.items() if value is not None}
+        return given
+
+
+class Query(_Input):
+    """The parameters behind the question mark, all of them texts."""
+
+    model_config = ConfigDict(json_schema_extra=_or_empty)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empties(cls, given: Any) -> Any:
+        return {name: value for name, value in given.items() if value != ""}
+
+
+class Nothing(Query):
     """A request that takes nothing."""
 
 
 class Register(Body):
-    username: Annotated[str, Field(min_length=2, max_length=20), AfterValidator(_check_printable)] = ""
+    username: Annotated[str, Field(min_length=2, max_length=20), AfterValidator(_check_username)] = ""
     password: Annotated[str, Field(min_length=6, max_length=20)] = ""
     nickname: Nickname = ""
     avatar: Url = ""
@@ -85,7 +136,7 @@ class Profile(Body):
     avatar: Url = ""
 
 
-class Search(Body):
+class Search(Query):
     keyword: Annotated[str, Field(max_length=256)] = ""
     page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     size: Annotated[int, Field(ge=1, le=100)] = 20
@@ -99,11 +150,11 @@ class UserId(Body):
     user_id: Id = 0
 
 
-class RequestId(Body):
+class RequestId(Query):
     request_id: QueryId = 0
 
 
-class ContactId(Body):
+class ContactId(Query):
     contact_id: QueryId = 0
 
 
@@ -125,13 +176,13 @@ class Send(Body):
     image: Url = ""
 
 
-class History(Body):
+class History(Query):
     contact_id: QueryId = 0
     last_message_id: QueryId = 0
     limit: Annotated[int, Field(ge=1, le=100)] = 10
 
 
-class Sync(Body):
+class Sync(Query):
     synced: QueryId = 0
     limit: Annotated[int, Field(ge=5, le=50)] = 20
     last: QueryId = 0
@@ -142,11 +193,11 @@ class DelayedImage(Body):
     image: RequiredUrl = ""
 
 
-class MessageId(Body):
+class MessageId(Query):
     message_id: QueryId = 0
 
 
-class LoginId(Body):
+class LoginId(Query):
     login_id: QueryId = 0
 
 
@@ -155,11 +206,11 @@ class NewCall(Body):
     user_ids: Annotated[list[Id], Field(max_length=IDS_LENGTH)] = []
 
 
-class CallId(Body):
+class CallId(Query):
     call_id: QueryId = 0
 
 
-class CallHistory(Body):
+class CallHistory(Query):
     last_call_id: QueryId = 0
     limit: Annotated[int, Field(ge=1, le=100)] = 20
 

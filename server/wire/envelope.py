@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from server.errors import ApiError, ErrorCode, Language
@@ -19,6 +20,7 @@ _RULES = {
     "greater_than_equal": ("不能小于 {ge}", "at least {ge}"),
     "less_than_equal": ("不能大于 {le}", "at most {le}"),
     "url": ("必须以 http://、https:// 或 file/ 开头", "must begin with http://, https:// or file/"),
+    "blank": ("不能为空白", "must not be blank"),
     "control_characters": ("不能包含控制字符", "must not hold control characters"),
 }
 
@@ -56,4 +58,5 @@ def refusal(error: ValidationError) -> ApiError:
 
 
 def _field(detail: ErrorDetails) -> str:
-    return ".".join(str(part) for part in detail["loc"])
+    """As the client calls it; of a field that didn't come, only our own name is told."""
+    return ".".join(to_camel(str(part)) for part in detail["loc"])
