@@ -49,7 +49,7 @@ class Contacts:
         await self._store.contacts.reject(request_id, user_id)
 
     async def create_group(self, user_id: int, name: str, avatar: str, contact_ids: Sequence[int]) -> None:
-        """Raises ApiError (CONTACT_NOT_FOUND, FORBIDDEN)."""
+        """Raises ApiError (CONTACT_NOT_FOUND, FORBIDDEN, FIELD_INVALID)."""
         await self._notifier.contacts(await self._store.groups.create(user_id, name, avatar, contact_ids))
 
     async def groups(self, user_id: int, group_ids: Sequence[int]) -> list[Group | None]:

@@ -38,7 +38,7 @@ class Groups:
         owner's first.
 
         Raises:
-            ApiError: CONTACT_NOT_FOUND (unknown, or a group), FORBIDDEN (somebody else's contact)
+            ApiError: CONTACT_NOT_FOUND, FORBIDDEN (somebody else's contact), FIELD_INVALID (a group)
         """
         now = self._clock.now()
         return await self._database.write(_create, owner, name, avatar, sorted(set(contact_ids)), now)
@@ -75,7 +75,9 @@ def _users_behind(connection: Connection, owner: int, contact_ids: list[int]) ->
     chosen = connection.execute(_CHOSEN, {"ids": contact_ids}).all()
     if any(row.owner_id != owner for row in chosen):
         raise ApiError(ErrorCode.FORBIDDEN)
-    normal = [row for row in chosen if row.user_id is not None and row.status == int(ContactStatus.NORMAL)]
+    normal = [row for row in chosen if row.status == int(ContactStatus.NORMAL)]
     if len(normal) != len(contact_ids):
         raise ApiError(ErrorCode.CONTACT_NOT_FOUND)
+    if any(row.user_id is None for row in normal):
+        raise ApiError(ErrorCode.FIELD_INVALID, field="contactIds", rule=("不能包含群", "must be users, not groups"))
     return sorted({row.user_id for row in normal} - {owner})

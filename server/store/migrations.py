@@ -66,10 +66,13 @@ def _migrate_sqlite(settings: Settings) -> MigrationReport:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     file = sqlite.path(settings.data_dir)
     with _file_lock(file.with_suffix(".lock")):
-        engine = sqlite.writing_engine(file, settings.sqlite.timeout)
+        engine = sqlite.writing_engine(file, settings.sqlite.timeout, foreign_keys=False)
         try:
             with engine.begin() as connection:  # all or nothing: SQLite's DDL is transactional
-                return _upgrade(connection, str(file))
+                report = _upgrade(connection, str(file))
+                if report.changed:
+                    sqlite.check_foreign_keys(connection)
+                return report
         finally:
             engine.dispose()
 

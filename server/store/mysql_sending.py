@@ -21,7 +21,7 @@ from server.model.entities import Delivery
 from server.store.database import Operation
 from server.store.errors import StoreUnavailable
 from server.store.mysql import CommitInDoubt, MysqlDatabase, is_closed, retried, transact
-from server.store.sending import Outcome, SendRequest, SendResult, key, send_all, sent_message
+from server.store.sending import Outcome, SendRequest, SendResult, kept_local_id, send_all, sent_message
 from server.store.writer import SendBackend
 
 # STRAIGHT_JOIN goes through the members by the index (room_id, owner_id), so the counters are locked in the order of
@@ -74,9 +74,11 @@ class MysqlBackend(SendBackend):
                 return await retried(lambda: self._send(requests))
             except CommitInDoubt as doubt:
                 # Those with a local id can be sent again without harm; of the others nobody can say.
-                known = [request for request in requests if request.local_id]
+                known = [request for request in requests if kept_local_id(request)]
                 again = iter(await retried(lambda: self._send(known)) if known else [])
-                return [next(again) if request.local_id else StoreUnavailable(*doubt.args) for request in requests]
+                return [
+                    next(again) if kept_local_id(request) else StoreUnavailable(*doubt.args) for request in requests
+                ]
 
     async def _send(self, requests: Sequence[SendRequest]) -> list[Outcome]:
         connection = await self._held()
@@ -129,7 +131,7 @@ async def _send_lone(connection: AsyncConnection, request: SendRequest, now: dat
         "sender": request.sender_id,
         "type": int(request.type),
         "text": request.text,
-        "local": key(request)[1] or None,
+        "local": kept_local_id(request) or None,
         "now": now.replace(tzinfo=None),
     }
     rows: list[tuple[int, int, int, int]] = []

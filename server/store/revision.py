@@ -8,7 +8,7 @@ from server.store.database import Database
 from server.store.errors import SchemaOutdated
 from server.store.types import AnySelect
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest script in `sql/versions`."""
 
 _FOUND: AnySelect = select(column("version_num")).select_from(table("alembic_version"))

@@ -19,7 +19,8 @@ from server.store.tables import calls, chat_messages
 
 @dataclass(frozen=True, slots=True)
 class SendRequest:
-    """`local_id` names the send for its sender: sent again, it gives the first message. Empty: no such protection."""
+    """`local_id` names the send for its sender in that room: sent again, it gives the first message. Empty: no such
+    protection."""
 
     sender_id: int
     contact_id: int
@@ -44,8 +45,15 @@ Outcome = SendResult | ApiError | StoreUnavailable
 _SENT_BEFORE = (
     select(*rows.MESSAGE)
     .select_from(chat_messages.outerjoin(calls, calls.c.call_id == chat_messages.c.call_id))
-    .where(tuple_(chat_messages.c.sender_id, chat_messages.c.local_id).in_(bindparam("keys", expanding=True)))
+    .where(
+        tuple_(chat_messages.c.sender_id, chat_messages.c.room_id, chat_messages.c.local_id).in_(
+            bindparam("keys", expanding=True)
+        )
+    )
 )
+
+_Key = tuple[int, int, str]
+"""What makes two sends the same: sender, room, local id."""
 
 
 def send_all(connection: Connection, requests: Sequence[SendRequest], now: datetime, *, careful: bool) -> list[Outcome]:
@@ -55,30 +63,35 @@ def send_all(connection: Connection, requests: Sequence[SendRequest], now: datet
     """
     rooms = sending_sql.rooms(connection, {request.contact_id for request in requests})
     outcomes: dict[int, Outcome] = {}
-    leaders: dict[tuple[int, str], int] = {}
+    leaders: dict[_Key, int] = {}
     chosen: list[int] = []
+
+    def key(index: int) -> _Key:
+        request = requests[index]
+        return request.sender_id, rooms[request.contact_id].room_id, kept_local_id(request)
+
     for index, request in enumerate(requests):
         if (error := _error(request, rooms.get(request.contact_id))) is not None:
             outcomes[index] = error
-        elif not request.local_id or leaders.setdefault(key(request), index) == index:
+        elif not kept_local_id(request) or leaders.setdefault(key(index), index) == index:
             chosen.append(index)
     if careful:
-        before = _sent_before(connection, [requests[index] for index in chosen])
-        outcomes |= {index: _again(before[k]) for index in chosen if (k := key(requests[index])) in before}
+        before = _sent_before(connection, [key(index) for index in chosen if kept_local_id(requests[index])])
+        outcomes |= {index: _again(before[k]) for index in chosen if (k := key(index)) in before}
         chosen = [index for index in chosen if index not in outcomes]
     if chosen:
         sent = _send(connection, [(requests[i], rooms[requests[i].contact_id]) for i in chosen], now)
         outcomes.update(zip(chosen, sent, strict=True))
-    for index, request in enumerate(requests):
+    for index in range(len(requests)):
         if index not in outcomes:
-            leader = outcomes[leaders[key(request)]]
+            leader = outcomes[leaders[key(index)]]
             outcomes[index] = _again(leader.message) if isinstance(leader, SendResult) else leader
     return [outcomes[index] for index in range(len(requests))]
 
 
-def key(request: SendRequest) -> tuple[int, str]:
-    """What makes two sends the same. MySQL compares texts without the spaces at their end."""
-    return request.sender_id, request.local_id.rstrip(" ")
+def kept_local_id(request: SendRequest) -> str:
+    """As it is kept: MySQL compares texts without the spaces at their end."""
+    return request.local_id.rstrip(" ")
 
 
 def _again(message: Message) -> SendResult:
@@ -95,14 +108,13 @@ def _error(request: SendRequest, room: Room | None) -> ApiError | None:
     return None
 
 
-def _sent_before(connection: Connection, requests: Sequence[SendRequest]) -> dict[tuple[int, str], Message]:
-    keys = [key(request) for request in requests if request.local_id]
+def _sent_before(connection: Connection, keys: Sequence[_Key]) -> dict[_Key, Message]:
     if not keys:
         return {}
     # A sender is a receiver too: with their counters locked, no other transaction sends for them from here on.
-    sequence.lock(connection, {sender_id for sender_id, _ in keys})
+    sequence.lock(connection, {sender_id for sender_id, _, _ in keys})
     messages = (rows.message(row) for row in connection.execute(_SENT_BEFORE, {"keys": keys}))
-    return {(message.sender_id, message.local_id): message for message in messages}
+    return {(message.sender_id, message.room_id, message.local_id): message for message in messages}
 
 
 def _send(connection: Connection, sends: Sequence[tuple[SendRequest, Room]], now: datetime) -> list[SendResult]:
@@ -136,7 +148,7 @@ def _row(request: SendRequest, room: Room) -> NewMessage:
         text=request.text,
         image=request.image,
         thumbnail=request.thumbnail,
-        local_id=key(request)[1] or None,
+        local_id=kept_local_id(request) or None,
     )
 
 
@@ -152,7 +164,7 @@ def sent_message(request: SendRequest, message_id: int, room_id: int, now: datet
         thumbnail=request.thumbnail,
         call_id=0,
         revoked=False,
-        local_id=request.local_id,
+        local_id=kept_local_id(request),
         created_at=now,
         updated_at=now,
     )

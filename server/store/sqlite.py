@@ -35,27 +35,31 @@ def path(data_dir: Path) -> Path:
     return data_dir / "ichat.db"
 
 
-def writing_engine(file: Path, busy_timeout: float) -> Engine:
-    """An engine of one connection whose transactions take the write lock at their beginning."""
+def writing_engine(file: Path, busy_timeout: float, *, foreign_keys: bool = True) -> Engine:
+    """An engine of one connection whose transactions take the write lock at their beginning.
+
+    Without `foreign_keys` they aren't enforced, so that a migration can put a new table in the place of an old one
+    (https://sqlite.org/lang_altertable.html#otheralter); `check_foreign_keys` then tells before the commit.
+    """
     engine = create_engine(
         f"sqlite:///{file}",
         poolclass=StaticPool,
         hide_parameters=True,  # an error goes into the log, what people write doesn't
         connect_args={"check_same_thread": False, "isolation_level": None},
     )
-    event.listen(engine, "connect", _pragmas(busy_timeout))
+    event.listen(engine, "connect", _pragmas(busy_timeout, foreign_keys=foreign_keys))
     event.listen(engine, "begin", _begin)
     return engine
 
 
-def _pragmas(busy_timeout: float) -> Callable[[Any, Any], None]:
+def _pragmas(busy_timeout: float, *, foreign_keys: bool = True) -> Callable[[Any, Any], None]:
     def set_pragmas(connection: Any, _record: object) -> None:
         cursor = connection.cursor()
         for pragma in (
             f"busy_timeout={int(busy_timeout * 1000)}",
             "journal_mode=WAL",
             "synchronous=FULL",  # WAL with NORMAL may lose what was committed when the power goes
-            "foreign_keys=ON",
+            f"foreign_keys={int(foreign_keys)}",
             "cache_size=-16000",
         ):
             cursor.execute(f"PRAGMA {pragma}")
@@ -66,6 +70,12 @@ def _pragmas(busy_timeout: float) -> Callable[[Any, Any], None]:
 
 def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def check_foreign_keys(connection: Connection) -> None:
+    """Raises RuntimeError if a row refers to one that isn't there."""
+    if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all():
+        raise RuntimeError(f"{len(broken)} rows refer to others that aren't there: {broken[:3]}")
 
 
 def is_trouble(error: DBAPIError) -> bool:

@@ -168,7 +168,7 @@ chat_messages = _table(
     Column("revoked", Boolean, nullable=False),
     Column("local_id", String(LOCAL_ID_LENGTH), nullable=True),
     *_times(),
-    UniqueConstraint("sender_id", "local_id"),
+    UniqueConstraint("sender_id", "room_id", "local_id"),
     Index(None, "room_id"),  # with the primary key behind it on both databases: a room's newest first
 )
 

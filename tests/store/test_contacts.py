@@ -145,7 +145,7 @@ async def test_a_group_is_made_of_ones_own_contacts(store: Store) -> None:
     own_group = (await store.groups.create(owner, "g", "", [mine.contact_id]))[0]
     with pytest.raises(ApiError) as raised:
         await store.groups.create(owner, "g", "", [own_group.contact_id])
-    assert raised.value.code is ErrorCode.CONTACT_NOT_FOUND
+    assert raised.value.code is ErrorCode.FIELD_INVALID
 
 
 async def test_what_changed_since_is_found_again(store: Store, clock: TestClock) -> None:

@@ -67,21 +67,26 @@ async def test_a_repeated_local_id_gives_the_first_message(store: Store) -> None
     assert (again.message, again.created, again.deliveries) == (first.message, False, [])
     others = await store.messages.send(text(theirs, "once", "local"))
     assert others.created, "a local id is its sender's"
-    assert ids(await everything(store, mine.owner_id)) == [1, 2]
+    elsewhere = await befriend(store, mine.owner_id, await register(store))
+    assert (await store.messages.send(text(elsewhere, "once", "local"))).created, "and its room's"
+    assert ids(await everything(store, mine.owner_id)) == [1, 2, 3]
 
 
 async def test_a_local_id_repeated_in_one_batch_gives_one_message(store: Store) -> None:
     mine, theirs = await pair(store)
+    elsewhere = await befriend(store, mine.owner_id, await register(store))
     sends = [text(mine, "a", "same"), text(mine, "b", "other"), text(mine, "c", "same"), text(theirs, "d", "same")] * 3
+    sends += [text(elsewhere, "e", "same"), text(mine, "f", "same  ")]
     results = await asyncio.gather(*map(store.messages.send, sends))
-    assert sum(result.created for result in results) == 3
-    assert len({result.message.message_id for result in results}) == 3
-    assert ids(await everything(store, mine.owner_id)) == [1, 2, 3]
+    assert sum(result.created for result in results) == 4
+    assert len({result.message.message_id for result in results}) == 4
+    assert ids(await everything(store, mine.owner_id)) == [1, 2, 3, 4]
 
 
 async def test_sends_without_a_local_id_are_all_different(store: Store) -> None:
     mine, _ = await pair(store)
-    results = await asyncio.gather(*(store.messages.send(text(mine, "same", "")) for _ in range(5)))
+    sends = [text(mine, "same", local_id) for local_id in ("", "", "", " ", " ")]
+    results = await asyncio.gather(*map(store.messages.send, sends))
     assert len({result.message.message_id for result in results}) == 5
 
 
