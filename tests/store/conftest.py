@@ -9,7 +9,7 @@ import pytest
 
 from server.config.settings import Settings
 from server.store import Store, open_store
-from server.store.migrations import migrate
+from tests.store.ready import mysql_database, sqlite_settings
 from tests.support.mariadb import MariaDb
 
 BACKENDS = ("sqlite", "mariadb")
@@ -30,12 +30,6 @@ class TestClock:
         self._now += timedelta(seconds=seconds)
 
 
-@pytest.fixture(scope="session")
-def mariadb() -> Iterator[MariaDb]:
-    with MariaDb() as server:
-        yield server
-
-
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -54,9 +48,15 @@ def empty(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Itera
 
 
 @pytest.fixture
-async def settings(empty: Settings) -> Settings:
-    await migrate(empty)
-    return empty
+def settings(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """Of a database with all tables."""
+    if backend == "sqlite":
+        yield sqlite_settings(tmp_path)
+    else:
+        server: MariaDb = request.getfixturevalue("mariadb")
+        mysql = mysql_database(server)
+        yield Settings(data_dir=tmp_path, mysql=mysql)
+        server.drop_database(mysql.dbname)
 
 
 @pytest.fixture

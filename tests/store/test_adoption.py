@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -148,36 +148,100 @@ def _changes(statement: str) -> bool:
 
 
 @contextmanager
+def _watched(before: Callable[[str], None], after: Callable[[str, int], None]) -> Iterator[None]:
+    """Calls `before(statement)` and `after(statement, rows)` for the statements of this thread."""
+    thread = threading.get_ident()
+
+    def note_before(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if threading.get_ident() == thread:
+            before(statement)
+
+    def note_after(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if threading.get_ident() == thread:
+            after(statement, cursor.rowcount)
+
+    event.listen(Engine, "before_cursor_execute", note_before)
+    event.listen(Engine, "after_cursor_execute", note_after)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", note_before)
+        event.remove(Engine, "after_cursor_execute", note_after)
+
+
+@contextmanager
 def _statements(kill_after: int | None = None) -> Iterator[list[str]]:
     """Collects this thread's statements; dies after so many that change something."""
     seen: list[str] = []
-    thread = threading.get_ident()
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if threading.get_ident() == thread:
-            seen.append(statement)
-            if _changes(statement) and sum(map(_changes, seen)) == kill_after:
-                raise Killed
+    def note(statement: str, _rows: int) -> None:
+        seen.append(statement)
+        if _changes(statement) and sum(map(_changes, seen)) == kill_after:
+            raise Killed
 
-    event.listen(Engine, "after_cursor_execute", note)
-    try:
+    with _watched(lambda _: None, note):
         yield seen
+
+
+@contextmanager
+def _killed_once_something_is_done(done: set[str]) -> Iterator[None]:
+    """Dies as soon as a change is committed: after the first change of a table that isn't among those `done` by earlier
+    runs (MySQL commits each by itself), or at the first statement after a transaction that changed a row."""
+    changed = committed = False
+
+    def before(_statement: str) -> None:
+        if committed:
+            raise Killed
+
+    def after(statement: str, rows: int) -> None:
+        nonlocal changed
+        if statement.split(None, 1)[0].upper() in {"ALTER", "CREATE"} and statement not in done:
+            done.add(statement)
+            raise Killed
+        changed |= _changes(statement) and rows > 0
+
+    def commit(_connection: Any) -> None:
+        nonlocal committed
+        committed = changed
+
+    event.listen(Engine, "commit", commit)
+    try:
+        with _watched(before, after):
+            yield
     finally:
-        event.remove(Engine, "after_cursor_execute", note)
+        event.remove(Engine, "commit", commit)
 
 
-_SLICES = 8
+def test_an_adoption_interrupted_after_every_step_gets_a_step_further_each_time(
+    mariadb: MariaDb, old: Settings
+) -> None:
+    whole = _old(mariadb)
+    migrate_blocking(whole)
+    steps = 0
+    done: set[str] = set()
+    while True:
+        try:
+            with _killed_once_something_is_done(done):
+                migrate_blocking(old)
+            break
+        except Killed:
+            steps += 1
+            assert steps < 200, "no step further"
+    assert steps > 70
+    assert dump(old) == dump(whole)
+    assert schema(old) == schema(whole)
 
 
-@pytest.mark.parametrize("part", range(_SLICES))
-def test_an_adoption_interrupted_after_any_statement_is_finished_by_the_next(part: int, mariadb: MariaDb) -> None:
+_EVERY = 11
+
+
+def test_an_adoption_interrupted_once_is_finished_by_the_next(mariadb: MariaDb) -> None:
     whole = _old(mariadb)
     with _statements() as statements:
         migrate_blocking(whole)
     expected, expected_schema = dump(whole), schema(whole)
     number = sum(map(_changes, statements))
-    assert number > 50
-    for kill_after in range(1 + part, number + 1, _SLICES):
+    for kill_after in range(1, number + 1, _EVERY):
         broken = _old(mariadb)
         with pytest.raises(Killed), _statements(kill_after):
             migrate_blocking(broken)
