@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from server.api.front import ROUTE
 from server.api.language import preferred_language
 from server.api.routing import Access, AnyRoute, Call, Source
+from server.errors import ApiError, ErrorCode
 from server.runtime.logs import user_id_var
 from server.services.accounts import Accounts, LoginSession, Visitor
 from server.wire import envelope
@@ -46,9 +47,12 @@ class Dispatcher:
         if access is Access.OPEN:
             return None
         token = request.headers.get("Authorization") or request.query.get("token", "")
-        if not token and access is Access.OPTIONAL:
-            return None
-        login = await self._accounts.authenticate(token)
+        try:
+            login = await self._accounts.authenticate(token)
+        except ApiError as error:
+            if access is Access.OPTIONAL and error.code is ErrorCode.UNAUTHORIZED:
+                return None
+            raise
         user_id_var.set(login.user_id)
         return login
 

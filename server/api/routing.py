@@ -18,7 +18,7 @@ class Access(Enum):
     OPEN = auto()
     """Without a login."""
     OPTIONAL = auto()
-    """With or without; a login that is given must be good."""
+    """With or without. What never was a login is none; one that has ended is told, so that the person logs in again."""
     LOGIN = auto()
 
 
