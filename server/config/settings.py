@@ -247,6 +247,8 @@ class Files(Section):
     """Without a login, images only."""
     pixels: Count = 50_000_000
     """Width times height of an image."""
+    threads: Annotated[int, Field(ge=1, le=64)] = 2
+    """How many images are decoded at once, to see whether they are whole."""
     orphan_lifetime: Seconds = 3600.0
     """A file that nothing refers to for so long is removed."""
     sweep_interval: Seconds = 300.0

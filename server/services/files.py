@@ -4,11 +4,12 @@ import asyncio
 import logging
 import re
 import secrets
-import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import puremagic
 from PIL import Image, UnidentifiedImageError
@@ -25,18 +26,22 @@ from server.store import Store
 from server.store.errors import StoreUnavailable
 from server.tasks import OwnedTasks
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 
+_DECODERS = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
 _IMAGES = {
     "PNG": ("png", "image/png"),
     "JPEG": ("jpg", "image/jpeg"),
+    "MPO": ("jpg", "image/jpeg"),  # a JPEG with more pictures behind the first
     "GIF": ("gif", "image/gif"),
     "WEBP": ("webp", "image/webp"),
     "BMP": ("bmp", "image/bmp"),
 }
 IMAGE_TYPES = frozenset(kind for _, kind in _IMAGES.values())
-_LEGACY_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg"} | {f".{end}": kind for end, kind in _IMAGES.values()}
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")
+_NAME = re.compile(r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
+"""Wider than the names that are made here: those of an old deployment's files are times, written in whatever way."""
 _OTHER = "application/octet-stream"
 _SWEEP_GROUP = "sweep:files"
 _SWEEP_CHUNK = 200
@@ -73,6 +78,8 @@ class Files:
         self._settings = settings
         self._limits = limits
         self._types: dict[str, str] = {}
+        # of its own: a decoded image takes up to 4 bytes a pixel, so not many at once
+        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="examine")
         self._tasks = OwnedTasks("files")
 
     def start(self) -> None:
@@ -80,6 +87,7 @@ class Files:
 
     async def close(self) -> None:
         await self._tasks.close()
+        await asyncio.to_thread(self._threads.shutdown)
 
     def upload_limit(self, login: LoginSession | None) -> int:
         """Bytes."""
@@ -115,7 +123,7 @@ class Files:
     async def _name(self, login: LoginSession | None, incoming: Incoming) -> str:
         if incoming.size == 0:
             raise _refused("不能为空", "must not be empty")
-        ending, kind = await asyncio.to_thread(self._examine, incoming.path)
+        ending, kind = await self._run(self._examine, incoming.path)
         if login is None and kind not in IMAGE_TYPES:
             raise _refused("未登录时只能上传图片", "without a login it must be an image")
         name = f"{secrets.token_urlsafe(24)}.{ending}"
@@ -128,23 +136,26 @@ class Files:
             raise ApiError(ErrorCode.FILE_NOT_STORED) from error
         return f"file/{name}"
 
+    async def _run(self, work: Callable[[Path], T], path: Path) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, path)
+
     def _examine(self, path: Path) -> tuple[str, str]:
         """Ending and content type by what the file holds. An image is decoded once, so a broken one or one that
         unfolds beyond measure is refused here and not in somebody's browser."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                with Image.open(path, formats=tuple(_IMAGES)) as image:
-                    if image.width * image.height * getattr(image, "n_frames", 1) > self._settings.pixels:
-                        raise _refused("图片尺寸过大", "has too many pixels")
-                    known = _IMAGES[image.format or ""]
-                    image.load()
-                    return known
+            with Image.open(path, formats=_DECODERS) as image:
+                if image.width * image.height > self._settings.pixels:
+                    raise _refused("图片尺寸过大", "has too many pixels")
+                known = _IMAGES[image.format or ""]
+                image.load()
+                return known
         except UnidentifiedImageError:
             return _other_type(path)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise _refused("图片尺寸过大", "has too many pixels") from error
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+        except ApiError:
+            raise
+        except Exception as error:  # decoders raise anything at all for a broken file
             raise _refused("不是完整的图片", "is not a whole image") from error
 
     async def find(self, name: str) -> FoundFile:
@@ -155,7 +166,7 @@ class Files:
         kind = self._types.get(name)
         if kind is None:
             stored = await self._store.files.get(name)
-            kind = stored.type if stored else _LEGACY_TYPES.get(path.suffix.lower(), _OTHER)
+            kind = stored.type if stored else await self._run(_legacy_type, path)
             if len(self._types) < 10_000:
                 self._types[name] = kind
         return FoundFile(path, kind)
@@ -188,6 +199,15 @@ class Files:
             if len(names) < _SWEEP_CHUNK:
                 break
         return removed
+
+
+def _legacy_type(path: Path) -> str:
+    """Of a file that was there before uploads were examined: nothing but an image is shown."""
+    try:
+        with Image.open(path, formats=_DECODERS) as image:
+            return _IMAGES[image.format or ""][1]
+    except Exception:  # as in `_examine`
+        return _OTHER
 
 
 def _other_type(path: Path) -> tuple[str, str]:

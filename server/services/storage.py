@@ -100,7 +100,10 @@ class LocalStorage:
 
     def local_path(self, name: str) -> Path | None:
         path = self._directory / name
-        return path if path.is_file() and not path.is_symlink() else None
+        try:
+            return path if path.is_file() and not path.is_symlink() else None
+        except (OSError, ValueError):  # no name that a file can have
+            return None
 
 
 def _flush(file: BinaryIO) -> None:
