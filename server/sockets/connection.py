@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from server.runtime.metrics import Metrics
-from server.services.sessions import OutletClosed
+from server.services.session import OutletClosed
 from server.sockets.close_codes import Close
 from server.tasks import OwnedTasks
 

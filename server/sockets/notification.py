@@ -10,7 +10,8 @@ from server.config.settings import Sessions as SessionSettings
 from server.errors import ApiError, ErrorCode
 from server.runtime.logs import session_id_var, user_id_var
 from server.services.accounts import Accounts, LoginSession
-from server.services.sessions import Session, SessionHub
+from server.services.session import Session
+from server.services.sessions import SessionHub
 from server.sockets.close_codes import Close
 from server.sockets.connection import Closed, Connection, ConnectionWatch
 from server.store.errors import StoreUnavailable
