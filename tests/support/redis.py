@@ -10,6 +10,7 @@ Everything blocks; inside an event loop call it through `asyncio.to_thread`.
 import contextlib
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -84,13 +85,16 @@ class RedisServer:
     def log_file(self) -> Path:
         return self.directory / "server.log"
 
-    def settings(self, *, prefix: str | None = None, timeout: float = 2.0) -> Redis:
-        """How to reach it, with a prefix of its own unless one is given."""
-        prefix = prefix or unique_prefix()
+    def settings(
+        self, *, prefix: str | None = None, timeout: float = 2.0, db: int = 0, port: int | None = None
+    ) -> Redis:
+        """How to reach it, with a prefix of its own unless one is given. `port`: that of a proxy before it."""
+        prefix, port = prefix or unique_prefix(), port or self.port
         if self.certificate is not None:
-            url = f"rediss://:{self.password}@{self.address}/0?ssl_ca_certs={self.certificate.cert}"
+            url = f"rediss://:{self.password}@{self.host}:{port}/{db}?ssl_ca_certs={self.certificate.cert}"
             return Redis(url=SecretStr(url), prefix=prefix, timeout=timeout)
-        return Redis(host=self.host, port=self.port, password=SecretStr(self.password), prefix=prefix, timeout=timeout)
+        password = SecretStr(self.password)
+        return Redis(host=self.host, port=port, password=password, db=db, prefix=prefix, timeout=timeout)
 
     def start(self) -> None:
         """Start it (again) and wait until it answers."""
@@ -137,8 +141,16 @@ class RedisServer:
         Counting is done by MONITOR, which costs the server some of its speed.
         """
         if self._counter is None:
-            self._counter = _CommandCounter(self.host, self.port)
+            self._counter = _CommandCounter(self.connect(), self.password)
         return self._counter.count
+
+    def connect(self) -> socket.socket:
+        """A connection that has said nothing yet."""
+        connection = socket.create_connection((self.host, self.port), timeout=_START_TIMEOUT)
+        if self.certificate is None:
+            return connection
+        context = ssl.create_default_context(cafile=str(self.certificate.cert))
+        return context.wrap_socket(connection, server_hostname=self.host)
 
     def flush(self) -> None:
         """Forget everything while it runs."""
@@ -195,14 +207,21 @@ class RedisServer:
 class _CommandCounter:
     """Counts what MONITOR shows, in a thread of its own."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, connection: socket.socket, password: str) -> None:
         self.count = 0
-        self._socket = socket.create_connection((host, port), timeout=_START_TIMEOUT)
-        self._socket.sendall(b"MONITOR\r\n")
-        assert self._socket.recv(64).startswith(b"+OK")
+        self._socket = connection
+        if password:
+            self._ask("AUTH", password)
+        self._ask("MONITOR")
         self._socket.settimeout(None)
         self._thread = threading.Thread(target=self._run, name="redis-monitor")
         self._thread.start()
+
+    def _ask(self, *parts: str) -> None:
+        flat = [b"*%d" % len(parts), *(item for part in parts for item in (b"$%d" % len(part.encode()), part.encode()))]
+        self._socket.sendall(b"\r\n".join([*flat, b""]))
+        answer = self._socket.recv(64)
+        assert answer == b"+OK\r\n", answer
 
     def _run(self) -> None:
         rest = b""
@@ -266,6 +285,10 @@ class RedisCluster:
         nodes = tuple(node.address for node in self.nodes)
         return Redis(mode="cluster", nodes=nodes, prefix=prefix or unique_prefix(), timeout=timeout)
 
+    def commands(self) -> int:
+        """See `RedisServer.commands`: of all nodes."""
+        return sum(node.commands() for node in self.nodes)
+
     def flush(self) -> None:
         for node in self.nodes:
             node.flush()
@@ -304,6 +327,10 @@ class RedisSentinels:
         nodes = tuple(sentinel.address for sentinel in self.sentinels)
         prefix = prefix or unique_prefix()
         return Redis(mode="sentinel", nodes=nodes, sentinel_service=SERVICE, prefix=prefix, timeout=timeout)
+
+    def commands(self) -> int:
+        """See `RedisServer.commands`: of the first master."""
+        return self.master.commands()
 
     def flush(self) -> None:
         self.master.flush()
