@@ -23,6 +23,9 @@ from server.runtime.metrics import Metrics
 
 Argument = str | bytes | int
 
+_CONNECTIONS = 32
+"""At most, for commands; those beyond wait their turn. More would only cost memory and handshakes."""
+
 _SCANNED = 1_000
 """Keys that one step of a scan looks at."""
 
@@ -37,6 +40,8 @@ class Link:
         self.cluster = settings.mode == "cluster"
         self.on_trouble: Callable[[], None] = _nothing
         self._options = _options(settings)
+        self._turns = asyncio.Semaphore(_CONNECTIONS)
+        self._sentinel: Sentinel | None = None
         self._client: Redis | RedisCluster = self._connect()
 
     @property
@@ -59,11 +64,16 @@ class Link:
             case "sentinel":
                 sentinels = [(host, int(port)) for host, port in map(_host_and_port, settings.nodes)]
                 limits = {"socket_timeout": settings.timeout, "socket_connect_timeout": settings.timeout}
-                watch = Sentinel(sentinels, sentinel_kwargs={**limits, "protocol": 2})  # type: ignore[no-untyped-call]
-                master: Redis = watch.master_for(settings.sentinel_service, db=settings.db, retry=retry, **options)
-                return master
+                kwargs = {**limits, "protocol": 2}
+                self._sentinel = Sentinel(sentinels, sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]
+                return self._master(self._sentinel, retry)
             case "single":
                 return self._single(retry)
+
+    def _master(self, sentinel: Sentinel, retry: Retry) -> Redis:
+        settings = self._settings
+        master: Redis = sentinel.master_for(settings.sentinel_service, db=settings.db, retry=retry, **self._options)
+        return master
 
     def _single(self, retry: Retry) -> Redis:
         settings = self._settings
@@ -79,9 +89,9 @@ class Link:
         if isinstance(self._client, RedisCluster):
             node = random.choice(self._client.get_nodes())  # noqa: S311  no secret
             return Redis(host=node.host, port=int(node.port), retry=Retry(NoBackoff(), 0), **self._options)
+        if self._sentinel is not None:
+            return self._master(self._sentinel, Retry(NoBackoff(), 0))
         pool = self._client.connection_pool
-        if self._settings.mode == "sentinel":
-            return self._client
         return Redis(connection_pool=type(pool)(pool.connection_class, **pool.connection_kwargs))
 
     async def start(self) -> None:
@@ -90,6 +100,8 @@ class Link:
 
     async def close(self) -> None:
         await self._client.aclose()
+        if self._sentinel is not None:
+            await self._sentinel.aclose()
 
     async def command(self, *parts: Argument, operation: str) -> Any:
         """Raises BusUnavailable."""
@@ -135,7 +147,7 @@ class Link:
     async def _timed(self, operation: str, work: Callable[[], Any]) -> Any:
         start = time.perf_counter()
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout), self._turns:
                 return await work()
         except TimeoutError as error:
             self.on_trouble()

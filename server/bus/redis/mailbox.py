@@ -25,6 +25,7 @@ class RedisMailbox:
         "_ready",
         "_stale",
         "_waiter",
+        "acked",
         "address",
         "base",
         "fresh",
@@ -47,6 +48,8 @@ class RedisMailbox:
         self.ttl = ttl
         self.have = last - waiting
         """The seq of the last entry that is here (or was read); all before it are, too."""
+        self.acked = 0
+        """The seq up to which the reader is done."""
         self._ready: deque[Entry] = deque()
         self._stale = waiting > 0
         self._waiter: asyncio.Future[None] | None = None
@@ -72,6 +75,9 @@ class RedisMailbox:
         self._stale = False
         try:
             entries = await self._mailboxes.fetch(self)
+        except asyncio.CancelledError:
+            self._stale = True
+            raise
         except BusUnavailable:
             self._stale = True
             await asyncio.sleep(_AGAIN)
@@ -104,9 +110,10 @@ class RedisMailbox:
     def ack(self, seq: int, note: bytes | None = None) -> None:
         if self._ended is not None:
             return
+        self.acked = max(self.acked, seq)
         if note is not None:
             self.note = note
-        self._mailboxes.ack(self, seq, note)
+        self._mailboxes.ack(self, soon=seq == 0)
 
     async def close(self, *, keep: bool) -> None:
         if self._ended is None:

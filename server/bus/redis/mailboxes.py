@@ -32,7 +32,9 @@ class Mailboxes:
         self._by_token: dict[int, RedisMailbox] = {}
         self._by_address: dict[Address, RedisMailbox] = {}
         self._due: list[tuple[float, int, RedisMailbox]] = []
-        self._acks: dict[RedisMailbox, tuple[int, bytes | None]] = {}
+        self._opening: dict[int, list[tuple[bytes, int, bytes]]] = {}
+        self._acks: dict[RedisMailbox, None] = {}
+        self._acking = False
         self._ack_timer: asyncio.TimerHandle | None = None
         self._posts: Lane[Sequence[Post], list[int]] = Lane(self._carry_posts, limit=_BATCH, patience=timeout)
         self._reads: Lane[RedisMailbox, list[Entry]] = Lane(self._carry_reads, limit=_BATCH, patience=timeout)
@@ -44,7 +46,11 @@ class Mailboxes:
 
     async def close(self) -> None:
         """Every mailbox lives on for its time to live."""
-        await asyncio.gather(*(mailbox.close(keep=True) for mailbox in list(self._by_token.values())))
+        mailboxes = list(self._by_token.values())
+        for part in self._parts(mailboxes):
+            await self._close(part, keep=True)
+        for mailbox in mailboxes:
+            mailbox.end(MailboxTaken(mailbox.address))
         await self.stop()
 
     async def stop(self) -> None:
@@ -57,10 +63,14 @@ class Mailboxes:
     async def open(self, address: Address, *, ttl: float, create: bool, capacity: int, note: bytes) -> Mailbox:
         token = next(self._tokens)
         base = self._names.base(address.group)
-        opened = await self._link.run(
-            OPEN, (), base, address.name, self._process_id, token, _millis(ttl), _expiry(ttl), capacity, note,
-            int(create), self._names.process_channels, slot=base,
-        )  # fmt: skip
+        bells = self._opening[token] = []  # those that come before the answer
+        try:
+            opened = await self._link.run(
+                OPEN, (), base, address.name, self._process_id, token, _millis(ttl), _expiry(ttl), capacity, note,
+                int(create), self._names.process_channels, slot=base,
+            )  # fmt: skip
+        finally:
+            del self._opening[token]
         if opened is None:
             raise MailboxLost(address)
         fresh, kept_note, last, waiting, kept_ttl = opened
@@ -73,18 +83,20 @@ class Mailboxes:
         self._by_token[token] = mailbox
         self._by_address[address] = mailbox
         self._renew_later(mailbox)
+        for kind, seq, data in bells:
+            self.rung(kind, token, seq, data)
         return mailbox
 
     async def close_one(self, mailbox: RedisMailbox, *, keep: bool) -> None:
-        address = mailbox.address
+        await self._close([mailbox], keep=keep)
+
+    async def _close(self, part: Sequence[RedisMailbox], *, keep: bool) -> None:
+        """The acknowledgements go along: one that is on its way may come too late."""
+        flat = [argument for mailbox in part for argument in _acknowledged(mailbox)]
         try:
-            if keep and mailbox in self._acks:
-                await self._send_acks({mailbox: self._acks.pop(mailbox)})
-            await self._link.run(
-                CLOSE, (), mailbox.base, address.name, self._process_id, mailbox.token, int(keep), slot=mailbox.base
-            )
+            await self._link.run(CLOSE, (), self._process_id, int(keep), *flat, slot=part[0].base)
         except BusUnavailable:
-            return  # it isn't renewed any more, and so runs out by itself
+            return  # they aren't renewed any more, and so run out by themselves
 
     def forget(self, mailbox: RedisMailbox) -> None:
         self._by_token.pop(mailbox.token, None)
@@ -156,6 +168,8 @@ class Mailboxes:
         """`kind`: E an entry, S one that is too large to come along, T the mailbox is taken, L it is lost."""
         mailbox = self._by_token.get(token)
         if mailbox is None:
+            if (bells := self._opening.get(token)) is not None:
+                bells.append((kind, seq, data))
             return
         match kind:
             case b"E":
@@ -169,11 +183,11 @@ class Mailboxes:
 
     # acknowledging
 
-    def ack(self, mailbox: RedisMailbox, seq: int, note: bytes | None) -> None:
-        before, note_before = self._acks.get(mailbox, (0, None))
-        self._acks[mailbox] = (max(before, seq), note_before if note is None else note)
-        if seq == 0:
-            self._ack_now()  # what the next reader must know, not only what it needn't read
+    def ack(self, mailbox: RedisMailbox, *, soon: bool) -> None:
+        """What the mailbox says of itself (`acked`, `note`) has changed. `soon`: the next reader must know."""
+        self._acks[mailbox] = None
+        if soon:
+            self._ack_now()
         elif self._ack_timer is None:
             self._ack_timer = asyncio.get_running_loop().call_later(_ACK_PAUSE, self._ack_now)
 
@@ -181,29 +195,26 @@ class Mailboxes:
         if self._ack_timer is not None:
             self._ack_timer.cancel()
             self._ack_timer = None
-        acks, self._acks = self._acks, {}
-        if acks:
-            self._tasks.start(self._send_or_keep(acks), "acks")
+        if self._acks and not self._acking:
+            self._acking = True
+            self._tasks.start(self._send_acks(), "acks")
 
-    async def _send_or_keep(self, acks: dict[RedisMailbox, tuple[int, bytes | None]]) -> None:
+    async def _send_acks(self) -> None:
+        """One batch after the other, so that no note is overtaken by an older one."""
         try:
-            await self._send_acks(acks)
-        except BusUnavailable:
-            for mailbox, (seq, note) in acks.items():
-                if mailbox.token in self._by_token:
-                    newer, newer_note = self._acks.get(mailbox, (0, None))
-                    self._acks[mailbox] = (max(seq, newer), note if newer_note is None else newer_note)
+            while self._acks:
+                batch, self._acks = self._acks, {}
+                try:
+                    await asyncio.gather(*map(self._send_part, self._parts(list(batch))))
+                except BusUnavailable:
+                    self._acks |= {mailbox: None for mailbox in batch if mailbox.token in self._by_token}
+                    return  # `recheck` takes it up again
+        finally:
+            self._acking = False
 
-    async def _send_acks(self, acks: dict[RedisMailbox, tuple[int, bytes | None]]) -> None:
-        def arguments(mailbox: RedisMailbox) -> tuple[Argument, ...]:
-            seq, note = acks[mailbox]
-            return mailbox.base, mailbox.address.name, mailbox.token, seq, int(note is not None), note or b""
-
-        async def send(part: Sequence[RedisMailbox]) -> None:
-            flat = [argument for mailbox in part for argument in arguments(mailbox)]
-            await self._link.run(ACK, (), self._process_id, *flat, slot=part[0].base)
-
-        await asyncio.gather(*map(send, self._parts(list(acks))))
+    async def _send_part(self, part: Sequence[RedisMailbox]) -> None:
+        flat = [argument for mailbox in part for argument in _acknowledged(mailbox)]
+        await self._link.run(ACK, (), self._process_id, *flat, slot=part[0].base)
 
     # living on
 
@@ -261,6 +272,10 @@ class Mailboxes:
         for mailbox in mailboxes:
             groups.setdefault(mailbox.base, []).append(mailbox)
         return list(groups.values())
+
+
+def _acknowledged(mailbox: RedisMailbox) -> tuple[Argument, ...]:
+    return mailbox.base, mailbox.address.name, mailbox.token, mailbox.acked, mailbox.note
 
 
 def _renewal(ttl: float) -> float:

@@ -1,15 +1,18 @@
--- Ends a reader's hold of its mailbox. ARGV: base, name, process, token, '1' to keep it collecting.
-local box, stream = ARGV[1] .. 'box:' .. ARGV[2], ARGV[1] .. 'in:' .. ARGV[2]
-local found = redis.call('HMGET', box, 'process', 'token', 'ttl')
-if found[1] ~= ARGV[3] or found[2] ~= ARGV[4] then
-  return 0
-end
-if ARGV[5] == '1' then
-  redis.call('HSET', box, 'process', '', 'token', '0')
-  redis.call('PEXPIRE', box, found[3])
-  redis.call('PEXPIRE', stream, found[3])
-else
-  redis.call('DEL', box, stream)
-  redis.call('SREM', ARGV[1] .. 'boxes', ARGV[2])
+-- Ends a reader's hold of its mailboxes.
+-- ARGV: process, '1' to keep them collecting, then for each base, name, token, the seq up to which it is done with, note.
+for i = 3, #ARGV, 5 do
+  local box, stream = ARGV[i] .. 'box:' .. ARGV[i + 1], ARGV[i] .. 'in:' .. ARGV[i + 1]
+  local found = redis.call('HMGET', box, 'process', 'token', 'ttl')
+  if found[1] == ARGV[1] and found[2] == ARGV[i + 2] then
+    if ARGV[2] == '1' then
+      redis.call('XTRIM', stream, 'MINID', string.format('%.0f-0', ARGV[i + 3] + 1))
+      redis.call('HSET', box, 'process', '', 'token', '0', 'note', ARGV[i + 4])
+      redis.call('PEXPIRE', box, found[3])
+      redis.call('PEXPIRE', stream, found[3])
+    else
+      redis.call('DEL', box, stream)
+      redis.call('SREM', ARGV[i] .. 'boxes', ARGV[i + 1])
+    end
+  end
 end
 return 1
