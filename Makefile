@@ -37,7 +37,7 @@ quick: ## run TESTS=tests/config/test_sources.py alone, up to the first failure
 lint: ## check format, style, types and layers
 	@scripts/environment dev
 	@failed=; \
-	for check in "-m ruff format --check" "-m ruff check" "-m mypy" .venv/bin/lint-imports; do \
+	for check in "-m ruff format --check" "-m ruff check" "-m mypy" ".venv/bin/lint-imports --no-logo"; do \
 	  echo "== python $$check"; \
 	  $(PY) $$check || failed="$$failed, python $$check"; \
 	done; \
