@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError
+
 from server import __version__
 from server.app import create_app, drain
 from server.bus.interface import BusUnavailable
@@ -77,8 +79,8 @@ def _check_config(loaded: Loaded) -> int:
 def _migrate(settings: Settings) -> int:
     try:
         report = asyncio.run(migrate(settings))
-    except (StoreUnavailable, SchemaOutdated) as error:
-        print(f"The database could not be migrated: {error}", file=sys.stderr)
+    except (StoreUnavailable, SchemaOutdated, OperationalError) as error:
+        print(f"The database could not be migrated: {_reason(error)}", file=sys.stderr)
         return 1
     if report.changed:
         print(f"{report.database}: from {report.before or 'nothing'} to {report.after}")
@@ -118,8 +120,8 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
         if secret_file is not None:
             _log.warning("no jwt.secret is configured: using the one kept in %s", secret_file)
         serve(settings, create_app, drain, worker=options.worker)
-    except (StoreUnavailable, SchemaOutdated) as error:
-        print(f"The database can't be used: {error}", file=sys.stderr)
+    except (StoreUnavailable, SchemaOutdated, OperationalError) as error:
+        print(f"The database can't be used: {_reason(error)}", file=sys.stderr)
         return 1
     except BusUnavailable as error:
         print(f"Redis can't be reached: {error}", file=sys.stderr)
@@ -128,6 +130,11 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
         print(f"Can't serve: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _reason(error: Exception) -> object:
+    """Without the statement and the advice that SQLAlchemy adds to what the database said (a wrong password, say)."""
+    return error.orig if isinstance(error, OperationalError) else error
 
 
 if __name__ == "__main__":

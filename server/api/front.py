@@ -88,13 +88,17 @@ class _Connection(web.RequestHandler):
     __slots__ = ()
 
     def data_received(self, data: bytes) -> None:
-        """A body that breaks off in nonsense, while its request is served: aiohttp would let the handler wait for the
-        rest until the client is gone."""
-        super().data_received(data)
+        """Sees to the body of a request that is being served, where aiohttp would let the handler wait in vain: for the
+        rest of a body that breaks off in nonsense, and for the rest of any while the server stops."""
         request = self._current_request
-        if request is None or not self._messages or not isinstance(self._messages[-1][0], _ErrInfo):
+        if request is None or request.content.is_eof():
+            super().data_received(data)
             return
-        if not request.content.is_eof():
+        closing = self._close, self._force_close
+        self._close = self._force_close = False
+        super().data_received(data)
+        self._close, self._force_close = closing
+        if self._messages and isinstance(self._messages[-1][0], _ErrInfo) and not request.content.is_eof():
             request.content.set_exception(web.RequestPayloadError("broken off"))
 
     def handle_error(

@@ -83,14 +83,15 @@ def open_cluster(
     mariadb: MariaDb | None = None,
     redis: RedisServer | None = None,
     cores: Sequence[int] = (),
+    arguments: Sequence[str] = (),
 ) -> Iterator[Cluster]:
     """A running cluster with an empty database (and Redis prefix) of its own.
 
     The embedded backend has one process, whatever `processes` says. The shared one uses `mariadb` and `redis` where
-    they are given, else servers of its own, which the test may kill.
+    they are given, else servers of its own, which the test may kill. `arguments` are those of `serve`.
     """
     if backend == "embedded":
-        server = ServerProcess(directory, settings or {}, cores=cores)
+        server = ServerProcess(directory, settings or {}, cores=cores, arguments=arguments)
         with _running(Cluster(backend, [server])) as cluster:
             yield cluster
         return
@@ -111,7 +112,7 @@ def open_cluster(
             **(settings or {}),
         }
         names = [f"server-{number}" for number in range(processes)]
-        servers = [ServerProcess(directory, common, name=name, cores=cores) for name in names]
+        servers = [ServerProcess(directory, common, name=name, cores=cores, arguments=arguments) for name in names]
         servers[0].run("migrate")
         with _running(Cluster(backend, servers, mariadb, redis)) as cluster:
             yield cluster

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tests.support.certificate import Certificate
 
 START_TIMEOUT = 60.0
 """Seconds until a started server must answer, on a loaded machine."""
@@ -41,14 +44,28 @@ class ServerProcess:
     """
 
     def __init__(
-        self, directory: Path, settings: Mapping[str, str], *, name: str = "server", cores: Sequence[int] = ()
+        self,
+        directory: Path,
+        settings: Mapping[str, str],
+        *,
+        name: str = "server",
+        cores: Sequence[int] = (),
+        arguments: Sequence[str] = (),
+        certificate: Certificate | None = None,
     ) -> None:
-        """`cores`: the processor cores that it may use; none given, all."""
+        """`cores`: the processor cores that it may use; none given, all. `arguments` are those of `serve`. With a
+        `certificate` it serves HTTPS."""
         self.name = name
+        self._arguments = arguments
+        self._certificate = certificate
         self._cores = cores
         self.port = free_port()
-        self.base = f"http://127.0.0.1:{self.port}"
+        self.base = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
         self.log_file = directory / f"{name}.log"
+        if certificate is not None:
+            settings = {
+                "ICHAT_HTTP_TLS_CERT": str(certificate.cert), "ICHAT_HTTP_TLS_KEY": str(certificate.key), **settings
+            }  # fmt: skip
         clean = {key: value for key, value in os.environ.items() if not key.startswith("ICHAT_")}
         self.environ = clean | {
             "ICHAT_HTTP_HOST": "127.0.0.1",
@@ -84,11 +101,11 @@ class ServerProcess:
         assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}"
         return done.stdout
 
-    def launch(self, *arguments: str) -> None:
+    def launch(self) -> None:
         assert not self.running
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "server", "serve", *arguments],
+                [sys.executable, "-m", "server", "serve", *self._arguments],
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -106,8 +123,9 @@ class ServerProcess:
             time.sleep(0.02)
 
     def is_ready(self) -> bool:
+        context = ssl.create_default_context(cafile=str(self._certificate.cert)) if self._certificate else None
         try:
-            with urllib.request.urlopen(f"{self.base}/readyz", timeout=5) as answer:  # noqa: S310  it is our own http
+            with urllib.request.urlopen(f"{self.base}/readyz", timeout=5, context=context) as answer:  # noqa: S310
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
