@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from server.bus.interface import Address, Entry, Lease, Mailbox, MailboxLost, Post
+from server.bus.interface import Address, BusUnavailable, Entry, Lease, Mailbox, MailboxLost, Post
 from server.calls.codec import Asked, Owed, Record, TimelineEntry, decode_said, encode_answer, encode_record
 from server.calls.events import (
     Answered,
@@ -51,6 +51,8 @@ _BEHIND = 1_000
 """Milliseconds within which the database has also what needn't last."""
 _BEHIND_AGAIN = 5_000
 _TIMELINE_LIMIT = 1_000
+_AT_ONCE = 0.001
+"""Seconds to live of what is to be forgotten if the lease is still held."""
 
 
 class LeaseLost(Exception):
@@ -75,6 +77,7 @@ class Manager:
         """What the database has, as far as it must last."""
         self._put_at = 0
         self._behind_at: int | None = None
+        self._superseded = False
         self._idle = False
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -94,6 +97,13 @@ class Manager:
             LeaseLost, MailboxTaken, Superseded: another process has the call.
         """
         self._task = asyncio.current_task()
+        try:
+            await self._manage()
+        except Superseded:
+            self._superseded = True
+            raise
+
+    async def _manage(self) -> None:
         await self._go_on()
         while self._call.open and not self._stopping:
             self._arm()
@@ -121,11 +131,20 @@ class Manager:
     async def hand_over(self) -> None:
         """After `run`, however it ended: let go of the call."""
         self._office.deadlines.drop(self._call.call_id)
-        if self._behind_at is not None and self._lease.held:
-            with contextlib.suppress(Superseded):
+        try:
+            if self._behind_at is not None and self._lease.held:
                 await self._save_behind()
+        except Superseded:
+            self._superseded = True
+        if self._superseded:
+            await self._retract()
         await self._inbox.close(keep=self._call.open)
         await self._lease.release()
+
+    async def _retract(self) -> None:
+        """Take the state back that was put on a bus that had forgotten the later owner: the database knows better."""
+        with contextlib.suppress(BusUnavailable):
+            await self._lease.put(STATE_KEY, encode_record(self._record()), _AT_ONCE)
 
     @property
     def _group(self) -> str:

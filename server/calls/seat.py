@@ -56,6 +56,7 @@ class Seat:
         self._view: View | None = None
         self._mailbox: Mailbox | None = None
         self._asked: tuple[int, int] | None = None
+        self._answered = asyncio.Event()
         self._round = 0
         self._seen_seq = 0
         self._framed_seq = 0
@@ -125,7 +126,11 @@ class Seat:
 
     async def _ask_confirmation(self) -> None:
         """A browser answers a protocol ping after everything sent before it. One is under way at a time."""
-        if self._asked is None and self._sent_seq > self._confirmed_seq:
+        if self._sent_seq > self._confirmed_seq:
+            await self._ping()
+
+    async def _ping(self) -> None:
+        if self._asked is None:
             self._asked = (self._round, self._sent_seq)
             await self._outlet.ping(b"%d" % self._sent_seq)
 
@@ -134,6 +139,7 @@ class Seat:
         if self._asked is None:
             return False
         (number, seq), self._asked = self._asked, None
+        self._answered.set()
         if number == self._round:
             self._confirm(seq)
         if self._sent_seq > self._confirmed_seq and not self._over:
@@ -180,8 +186,15 @@ class Seat:
             await mailbox.close(keep=False)
 
     async def _reopen(self) -> list[str]:
-        """The bus has forgotten the mailbox. Frames may be missing: the client gets all states again."""
+        """The bus has forgotten the mailbox. Frames may be missing: the client gets all states again.
+
+        Its client must be there: one whose connection is half open has, or will have, another socket, and this one
+        would take the mailbox from it.
+        """
         while True:
+            self._answered.clear()
+            await self._ping()
+            await self._answered.wait()
             try:
                 return await self._open()
             except (BusUnavailable, StoreUnavailable):

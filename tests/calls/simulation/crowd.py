@@ -98,7 +98,9 @@ class Crowd:
                 continue
             call = self.world.database.rows[page.call_id].record.call
             ended_for = epoch_millis(self.world.clock.now()) - call.ended
-            assert call.open or ended_for < CALM * 1000, f"{person.user_id} doesn't know that call {page.call_id} is over"
+            assert call.open or ended_for < CALM * 1000, (
+                f"{person.user_id} doesn't know that call {page.call_id} is over"
+            )
 
     def check_calls_began(self) -> None:
         """Two who were there together for half a minute have been told that the call is active."""

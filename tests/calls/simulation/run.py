@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from server.calls.doctor import examine
 from tests.calls.simulation.crowd import Crowd
 from tests.calls.simulation.loop import VirtualLoop, run_virtually
 from tests.calls.simulation.server import Server
-from tests.calls.simulation.world import Chances, World
+from tests.calls.simulation.ward import Ward, facts_of
+from tests.calls.simulation.world import RULES, Chances, World
 
 TROUBLE_UNTIL = 60.0
 CALLS_UNTIL = 45.0
@@ -46,6 +48,7 @@ async def _run(world: World) -> None:
     for name in SERVERS:
         await Server(world, name).start()
     crowd = Crowd(world)
+    patients = Ward(world)
     adversary = Adversary(world, crowd)
     work = [asyncio.ensure_future(each) for each in (crowd.make_calls(CALLS_UNTIL), crowd.catch_up(), adversary.run())]
     while world.loop.time() < END:
@@ -53,6 +56,7 @@ async def _run(world: World) -> None:
         if world.failures:
             raise world.failures[0]
         crowd.check_told_of_end()
+        patients.look()
         if world.loop.time() > TROUBLE_UNTIL + 5 and not leftovers(world):
             break
     for task in work:
@@ -60,6 +64,7 @@ async def _run(world: World) -> None:
     await asyncio.sleep(0)
     left = leftovers(world)
     assert not left, f"left behind: {left}"
+    assert not (found := examine(facts_of(world), RULES)), found
     crowd.check_calls_began()
     crowd.check_signaling()
 

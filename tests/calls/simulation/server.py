@@ -23,6 +23,9 @@ from server.wire.call import parse
 from tests.calls.memory_store import MemoryCallStore
 from tests.calls.simulation.world import TIMES, World
 
+SILENCE = 2 * TIMES.heartbeat_timeout
+"""As the call socket's endpoint has it."""
+
 
 class ConnectionLost(Exception):
     """The server died, or wasn't there."""
@@ -179,7 +182,8 @@ class Client(Protocol):
 
 
 class ServedSocket:
-    """A call socket between a client and a server, in order in both directions, with a latency."""
+    """A call socket between a client and a server, in order in both directions, with a latency. The server closes one
+    that it hears nothing of."""
 
     def __init__(self, server: Server, client: "Client", call_id: int, user_id: int, token: str) -> None:
         world = server.world
@@ -190,9 +194,11 @@ class ServedSocket:
         self._latency = 0.002 + 0.02 * world.random.random()
         self._seat = server.calls.seats.seat(call_id, user_id, token, Language.CHINESE)
         self._gone = world.loop.create_future()
+        self._heard_at = world.loop.time()
         self._to_client: deque[Callable[[], None]] = deque()
         self._to_server: deque[Callable[[], None]] = deque()
         server.sockets[self] = None
+        world.loop.call_later(SILENCE, self._close_if_silent)
         self.task = asyncio.ensure_future(self._serve())
 
     async def _serve(self) -> None:
@@ -229,7 +235,17 @@ class ServedSocket:
         self._to(self._to_client, lambda: self._client.closed(self))
         self.cut = True
 
+    def _close_if_silent(self) -> None:
+        if self._gone.done():
+            return
+        world = self.server.world
+        if (left := self._heard_at + SILENCE - world.loop.time()) > 0:
+            world.loop.call_later(left, self._close_if_silent)
+        else:
+            self.close()
+
     def _pong(self) -> None:
+        self._heard_at = self.server.world.loop.time()
         if not self._gone.done():
             self._seat.confirmed()
 
@@ -239,6 +255,7 @@ class ServedSocket:
         self._to(self._to_server, lambda: self._heard(text))
 
     def _heard(self, text: str) -> None:
+        self._heard_at = self.server.world.loop.time()
         if not self._gone.done() and self in self.server.sockets:
             self._seat.heard(parse(text))
 
