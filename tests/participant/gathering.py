@@ -1,12 +1,21 @@
 """Several people who get to know each other and meet in a call."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import uuid4
 
 from tests.participant.mesh import MeshPage
 from tests.participant.person import Person
 from tests.support.notification import PATIENCE
+from tests.support.register import Register
+
+
+@asynccontextmanager
+async def company(register: Register, servers: Iterable[int]) -> AsyncIterator[list[Person]]:
+    """New people, each at the server with that number."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(Person(await register(server=number))) for number in servers]
 
 
 async def acquaint(host: Person, *others: Person) -> int:

@@ -1,7 +1,7 @@
 """What somebody hears and sees of one other: each frame is judged, and when it came is kept."""
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
@@ -37,8 +37,7 @@ class Stretch:
 
     @property
     def trouble(self) -> dict[Verdict, int]:
-        """The verdicts that aren't good, where there were any."""
-        return {verdict: count for verdict, count in self.counts.items() if count and verdict is not Verdict.GOOD}
+        return _trouble(self.counts)
 
     @property
     def bad(self) -> int:
@@ -65,12 +64,21 @@ class Record:
         good = self._times[Verdict.GOOD]
         return good[0] if good else None
 
+    @property
+    def trouble(self) -> dict[Verdict, int]:
+        return _trouble({verdict: len(times) for verdict, times in self._times.items()})
+
     def between(self, since: float, until: float) -> Stretch:
         """The time before the first good frame and after the last counts as a gap, too."""
         counts = {verdict: sum(since <= at <= until for at in times) for verdict, times in self._times.items()}
         marks = [since, *(at for at in self._times[Verdict.GOOD] if since <= at <= until), until]
         gap = max(after - before for before, after in pairwise(marks))
         return Stretch(counts, gap, until - since)
+
+
+def _trouble(counts: Mapping[Verdict, int]) -> dict[Verdict, int]:
+    """The verdicts that aren't good, where there were any."""
+    return {verdict: count for verdict, count in counts.items() if count and verdict is not Verdict.GOOD}
 
 
 class Ear:
@@ -131,6 +139,15 @@ class Impression:
     def __init__(self, number: int) -> None:
         self.ear = Ear(number)
         self.eye = Eye(number)
+
+    def trouble(self) -> str:
+        """What came and wasn't good, or should have come in between; empty: nothing."""
+        sound, picture = self.ear.record.trouble, self.eye.record.trouble
+        told = [f"{count} sounds {verdict.value}" for verdict, count in sound.items()]
+        told += [f"{frequency:.0f} Hz heard" for frequency in self.ear.foreign_tones]
+        told += [f"{count} pictures {verdict.value}" for verdict, count in picture.items()]
+        told += [f"{self.eye.missed} pictures missed"] if self.eye.missed else []
+        return ", ".join(told)
 
     def ahead(self, sounds: int, pictures: int) -> Callable[[], bool]:
         """Tells whether so many good frames more than now have come."""

@@ -16,7 +16,6 @@ from tests.support.cluster import Cluster
 from tests.support.notification import PATIENCE
 from tests.support.server import free_port
 
-
 ONE_PROCESS = pytest.mark.parametrize("cluster", ["embedded"], indirect=True)
 
 
