@@ -62,6 +62,54 @@ async def test_a_field_that_breaks_its_rule_is_named(
     assert next(iter(wrong)) in answer.message
 
 
+@pytest.mark.parametrize(
+    ("length", "character", "password"),
+    [(2, "名", "123456"), (20, "名", "x" * 20), (20, "😀", "😀" * 20), (2, "é", "密码密码密码")],
+)
+async def test_names_and_passwords_are_measured_in_characters(
+    cluster: Cluster, http: aiohttp.ClientSession, length: int, character: str, password: str
+) -> None:
+    nobody = Api(http, cluster.bases[0])
+    unique = datetime.now(UTC).strftime("%f%S%M%H")[: max(0, length - 2)]
+    username = unique + character * (length - len(unique))
+    answer = await nobody.answer(
+        "POST", "/register", json={"username": username, "password": password, "nickname": character * min(length, 20)}
+    )
+    assert answer.code in (200, 1002)  # the shortest names are soon taken in a long-lived database
+    login = await Api(http, cluster.bases[-1]).login(username, password)
+    (user,) = await nobody.with_token(login.token).user_infos([login.user_id])
+    assert user is not None
+    assert (user["username"], user["nickname"], user["avatar"]) == (username, character * length, "")
+
+
+async def test_a_name_logs_in_in_every_spelling(register: Register, http: aiohttp.ClientSession) -> None:
+    ann = await register("Ｎame" + datetime.now(UTC).strftime("%H%M%S%f"))
+    for spelling in (ann.username, ann.username.replace("Ｎ", "N"), ann.username.upper(), f" {ann.username} "):
+        assert (await Api(http, ann.api.base).login(spelling, PASSWORD)).user_id == ann.user_id
+
+
+@pytest.mark.parametrize("token", ["rubbish", "null", "Bearer undefined", "Bearer "])
+async def test_what_is_open_does_not_look_at_a_token(cluster: Cluster, http: aiohttp.ClientSession, token: str) -> None:
+    old = {"Authorization": token}
+    username = "open" + datetime.now(UTC).strftime("%H%M%S%f")[-12:]
+    nobody = Api(http, cluster.bases[0])
+    for path in ("/register", "/login"):
+        answer = await nobody.answer("POST", path, json=fields(username=username), headers=old)
+        assert answer.data.keys() == {"userId", "token"}
+
+
+@pytest.mark.parametrize("nothing", [{}, {"avatar": None}, {"avatar": ""}], ids=str)
+async def test_no_avatar(cluster: Cluster, http: aiohttp.ClientSession, nothing: dict[str, Any]) -> None:
+    username = "none" + datetime.now(UTC).strftime("%H%M%S%f")[-12:]
+    body = {"username": username, "password": PASSWORD, "nickname": "Nobody", "theme": "dark"} | nothing
+    answer = await Api(http, cluster.bases[0]).answer("POST", "/register", json=body)
+    ann = Api(http, cluster.bases[0], answer.data["token"])
+    await ann.call("POST", "/user/info", json={"nickname": "Somebody"} | nothing)
+    (user,) = await ann.user_infos([answer.data["userId"]])
+    assert user is not None
+    assert (user["nickname"], user["avatar"]) == ("Somebody", "")
+
+
 async def test_a_taken_name_is_refused_in_every_spelling(register: Register, http: aiohttp.ClientSession) -> None:
     ann = await register("Ｆullwidth" + datetime.now(UTC).strftime("%f"))
     for taken in (ann.username, ann.username.replace("Ｆ", "F"), ann.username.upper()):
@@ -174,6 +222,15 @@ async def test_a_search_takes_the_start_of_a_name_literally(register: Register) 
         [others[2].user_id],
         [],
     ]
+
+
+async def test_what_can_not_be_searched_for(register: Register) -> None:
+    ann = await register()
+    for wrong in ({"page": 0}, {"page": -1}, {"size": 0}, {"size": 101}):
+        answer = await ann.api.answer("GET", "/user/search", params={"keyword": "x", **wrong})
+        assert (answer.code, next(iter(wrong)) in answer.message) == (1003, True)
+    answer = await ann.api.answer("GET", "/user/search", params={"keyword": ann.username, "page": "", "size": ""})
+    assert answer.data == [], "without me"
 
 
 async def test_a_search_tells_of_contacts_and_requests_in_both_directions(register: Register) -> None:

@@ -30,9 +30,10 @@ async def test_pending_requests_come_newest_first(register: Register) -> None:
 
 async def test_who_can_be_asked(register: Register) -> None:
     ann, ben, eve = await register(), await register(server=1), await register()
-    with refused(1001):
-        await ann.api.ask(2**62)
-    with refused(1003, 300):
+    for nobody in (2**62, 0, -1):
+        with refused(1001):
+            await ann.api.ask(nobody)
+    with refused(1003):
         await ann.api.ask(ann.user_id)
     request = await ann.api.ask(ben.user_id)
     with refused(2002):
@@ -150,14 +151,18 @@ async def test_what_a_group_can_be_made_of(register: Register) -> None:
     evens = await eve.befriend(ben)
     await ann.api.make_group("a group", [contact_id])
     group_contact = (await ann.group_contact("a group"))["contactId"]
-    with refused(1003):
-        await ann.api.make_group("nobody", [])
-    with refused(403, 2005, 1003):
-        await ann.api.make_group("of groups", [group_contact])
-    with refused(403, 2005):
-        await ann.api.make_group("another's contact", [evens])
-    with refused(403, 2005):
-        await ann.api.make_group("unknown", [2**62])
+    for wrong in ([], [contact_id] * 101, [group_contact], [contact_id, group_contact]):
+        with refused(1003):
+            await ann.api.make_group("of nobody, too many, or groups", wrong)
+    with refused(403):
+        await ann.api.make_group("another's contact", [contact_id, evens])
+    with refused(2005):
+        await ann.api.make_group("unknown", [contact_id, 2**62])
+    for name in ("", "x" * 51):
+        with refused(1003):
+            await ann.api.make_group(name, [contact_id])
     with refused(1003):
         await ann.api.make_group("bad avatar", [contact_id], avatar="x")
     assert len([contact for contact in await ann.api.contacts() if contact["groupId"]]) == 1
+    await ann.api.make_group("x" * 50, [contact_id] * 100)
+    assert len(await ann.api.members((await ann.group_contact("x" * 50))["contactId"])) == 2, "named often, there once"

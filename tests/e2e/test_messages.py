@@ -43,12 +43,37 @@ async def test_what_can_not_be_sent(register: Register) -> None:
             await ann.api.send(contact_id, image=url)
     with refused(1003):
         await ann.api.send(contact_id, "x" * 20_001)
+    with refused(2009):
+        await ann.api.send(contact_id, "a text", image="file/and-an-image")
+    with refused(2009):
+        await ann.api.send(contact_id, " ", thumbnail="file/and-an-image")
     for stranger in (ben, eve):
         with refused(403):
             await stranger.api.send(contact_id, "not my contact")
-    with refused(2005):
-        await ann.api.send(2**62, "to nobody")
+    for nobody in (2**62, 0, -1):
+        with refused(2005):
+            await ann.api.send(nobody, "to nobody")
     assert await ann.api.history(contact_id) == []
+
+
+@pytest.mark.parametrize(
+    "nothing", [{}, dict.fromkeys(("localId", "thumbnail", "image")), {"localId": "", "image": ""}]
+)
+async def test_nothing_but_a_text(register: Register, nothing: dict[str, str | None]) -> None:
+    """Blank, and as long as a text may be: each comes back as it is."""
+    ann, ben = await register(), await register(server=1)
+    contact_id = await ann.befriend(ben)
+    for text in (" ", "\n", "字" * 20_000, "\x00'\"\\%_;--"):
+        message = await ann.api.call("POST", "/chat/send", json={"contactId": contact_id, "text": text, **nothing})
+        assert (message["type"], message["text"], message["localId"]) == (1, text, "")
+        assert (await ben.api.history(await ben.contact_id(ann), limit=1))[0]["text"] == text
+
+
+async def test_an_image_with_an_empty_text(register: Register) -> None:
+    ann, ben = await register(), await register(server=1)
+    body = {"contactId": await ann.befriend(ben), "localId": 17, "text": "", "thumbnail": None, "image": "file/i"}
+    message = await ann.api.call("POST", "/chat/send", json=body)
+    assert (message["type"], message["image"], message["thumbnail"], message["localId"]) == (2, "file/i", "", "17")
 
 
 async def test_a_retried_send_gives_the_same_message(register: Register) -> None:
@@ -62,7 +87,9 @@ async def test_a_retried_send_gives_the_same_message(register: Register) -> None
         assert again["messageId"] == first["messageId"]
         assert bens.came == [1, 2]
         own = await ben.api.send(await ben.contact_id(ann), "mine", local_id="same")
-        assert own["messageId"] not in (first["messageId"], last["messageId"])
+        elsewhere = await ann.api.send(await ann.befriend(await register()), "in another room", local_id="same")
+        ids = [message["messageId"] for message in (first, last, own, elsewhere)]
+        assert len(set(ids)) == 4
 
 
 @pytest.mark.parametrize(
@@ -107,7 +134,14 @@ async def test_history_goes_back_page_by_page_oldest_first(register: Register) -
     older = await ann.api.history(contact_id, before=newest[0]["messageId"], limit=100)
     assert [content(message) for message in older] == [content(message) for message in sent[:15]]
     assert await ann.api.history(contact_id, before=sent[0]["messageId"]) == []
-    assert len(await ann.api.history(contact_id, before=0)) == 10
+    for nothing in ({}, {"lastMessageId": 0}, {"lastMessageId": ""}, {"lastMessageId": "", "limit": ""}):
+        assert await ann.api.call("GET", "/chat/messages", params={"contactId": contact_id, **nothing}) == [
+            *await ann.api.history(contact_id, limit=10)
+        ]
+    assert len(await ann.api.history(contact_id, limit=1)) == 1
+    for limit in (0, 101):
+        with refused(1003):
+            await ann.api.history(contact_id, limit=limit)
     with refused(403):
         await eve.api.history(contact_id)
     with refused(2005):
@@ -123,8 +157,12 @@ async def test_an_image_can_be_filled_in_once(register: Register) -> None:
         await ben.api.fill_image(waiting["messageId"], "file/i")
     with refused(403):
         await ann.api.fill_image(text["messageId"], "file/i")
-    with refused(1003):
-        await ann.api.fill_image(waiting["messageId"], "i")
+    for url in ("i", ""):
+        with refused(1003):
+            await ann.api.fill_image(waiting["messageId"], url)
+    for unknown in (0, 2**62):
+        with refused(403):
+            await ann.api.fill_image(unknown, "file/i")
     await ann.api.fill_image(waiting["messageId"], "file/i")
     with refused(403):
         await ann.api.fill_image(waiting["messageId"], "file/j")
@@ -141,8 +179,9 @@ async def test_a_revoked_message_is_emptied_everywhere(register: Register) -> No
     contact_id = await ann.befriend(ben)
     text = await ann.api.send(contact_id, "regret")
     image = await ann.api.send(contact_id, image="file/i", thumbnail="file/t")
-    with refused(403):
-        await ben.api.revoke(text["messageId"])
+    for stranger, message_id in ((ben, text["messageId"]), (ann, 0), (ann, 2**62)):
+        with refused(403):
+            await stranger.api.revoke(message_id)
     async with ben.frontend() as bens:
         for message in (text, image):
             await ann.api.revoke(message["messageId"])
@@ -175,6 +214,10 @@ async def test_sync_gives_what_lies_between_newest_first(register: Register) -> 
     assert [message["deliveryId"] for message in await ben.api.sync(2, last=12, limit=5)] == [11, 10, 9, 8, 7]
     assert [message["deliveryId"] for message in await ben.api.sync(2, last=7, limit=5)] == [6, 5, 4, 3]
     assert await ben.api.sync(13) == []
+    for nothing in ({}, {"last": 0}, {"last": ""}):
+        page = await ben.api.call("GET", "/chat/sync", params={"synced": 8, "limit": 5, **nothing})
+        assert [message["deliveryId"] for message in page] == [13, 12, 11, 10, 9]
+    assert len(await ben.api.sync(0, limit=5)) == 5
     for limit in (4, 51):
-        with refused(300, 1003):
+        with refused(1003):
             await ben.api.sync(0, limit=limit)

@@ -81,7 +81,9 @@ class TextSocket:
             return str(frame.data)
         if frame.type is aiohttp.WSMsgType.ERROR:
             raise SocketClosed(1006, repr(self.raw.exception()))
-        assert frame.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED), frame
+        if frame.type is aiohttp.WSMsgType.CLOSE:  # whether or not our own goodbye still arrived
+            raise SocketClosed(frame.data, frame.extra or "")
+        assert frame.type in (aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED), frame
         raise SocketClosed(self.raw.close_code or 1006, str(frame.extra or ""))
 
     async def closed(self, timeout: float = PATIENCE) -> SocketClosed:
