@@ -10,6 +10,7 @@ from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -18,6 +19,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from server.bus.interface import BusUnavailable
 from server.bus.redis.scripts import Script
+from server.bus.redis.tls import share_context
 from server.config.settings import Redis as RedisSettings
 from server.runtime.metrics import Metrics
 
@@ -43,6 +45,7 @@ class Link:
         self._turns = asyncio.Semaphore(_CONNECTIONS)
         self._sentinel: Sentinel | None = None
         self._client: Redis | RedisCluster = self._connect()
+        share_context(self._client)
 
     @property
     def db(self) -> int:
@@ -88,7 +91,8 @@ class Link:
         """
         if isinstance(self._client, RedisCluster):
             node = random.choice(self._client.get_nodes())  # noqa: S311  no secret
-            return Redis(host=node.host, port=int(node.port), retry=Retry(NoBackoff(), 0), **self._options)
+            options = {**node.connection_kwargs, "retry": Retry(NoBackoff(), 0)}
+            return Redis(connection_pool=ConnectionPool(node.connection_class, **options))
         if self._sentinel is not None:
             return self._master(self._sentinel, Retry(NoBackoff(), 0))
         pool = self._client.connection_pool
