@@ -22,7 +22,6 @@ from server.runtime.data import DataDirectoryInUse, with_secret
 from server.runtime.serving import serve
 from server.runtime.workers import supervise
 from server.store.errors import SchemaOutdated, StoreUnavailable
-from server.store.migrations import migrate
 
 _log = logging.getLogger("server")
 
@@ -77,6 +76,8 @@ def _check_config(loaded: Loaded) -> int:
 
 
 def _migrate(settings: Settings) -> int:
+    from server.store.migrations import migrate  # noqa: PLC0415  see `server.store.revision`
+
     try:
         report = asyncio.run(migrate(settings))
     except (StoreUnavailable, SchemaOutdated, OperationalError) as error:
