@@ -12,10 +12,15 @@ from tests.support.register import Register
 
 
 @asynccontextmanager
-async def company(register: Register, servers: Iterable[int]) -> AsyncIterator[list[Person]]:
+async def company(
+    register: Register, servers: Iterable[int], *, relay_only: bool = False
+) -> AsyncIterator[list[Person]]:
     """New people, each at the server with that number."""
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(Person(await register(server=number))) for number in servers]
+        people = [Person(await register(server=number), relay_only=relay_only) for number in servers]
+        for person in people:
+            await stack.enter_async_context(person)
+        yield people
 
 
 async def acquaint(host: Person, *others: Person) -> int:
