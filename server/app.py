@@ -124,6 +124,7 @@ async def _assemble(
         *ChatApi(chat).routes(),
         *FilesApi(files).routes(),
         *CallsApi(call_service, Ice(settings.ice, clock), clock).routes(),
+        *OperationsApi(store, bus, metrics, settings.monitoring).routes(),
     ]
     app = web.Application(client_max_size=settings.http.body_limit)
     app[METRICS] = metrics
@@ -135,7 +136,6 @@ async def _assemble(
     for prefix in {"", settings.api_prefix}:
         app.router.add_route("GET", f"{prefix}/ws/notification", notifications.handle)
         app.router.add_route("GET", f"{prefix}/ws/call", call_sockets.handle)
-    OperationsApi(store, bus, metrics, settings.monitoring).add_to(app)
     Description(routes, settings.api_prefix, as_table_rows()).add_to(app)
     add_site(app, settings)
     return app
@@ -151,7 +151,7 @@ def make_bus(settings: Settings, clock: Clock, metrics: Metrics) -> Bus:
 def _add_routes(app: web.Application, settings: Settings, routes: Sequence[AnyRoute], accounts: Accounts) -> None:
     dispatcher = Dispatcher(accounts, settings.http.trusted_proxies)
     for route in routes:
-        handler = dispatcher.handler(route)
-        app.router.add_route(route.method, settings.api_prefix + route.path, handler)
-        if route.answer is bytes:
-            app.router.add_route("HEAD", settings.api_prefix + route.path, handler)
+        path, handler = route.full_path(settings.api_prefix), dispatcher.handler(route)
+        app.router.add_route(route.method, path, handler)
+        if route.head:
+            app.router.add_route("HEAD", path, handler)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from server.api.front import ROUTE
 from server.api.language import preferred_language
-from server.api.routing import Access, AnyRoute, Call, Source
+from server.api.routing import Access, AnyRoute, Call, Plain, Source
 from server.errors import ApiError, ErrorCode
 from server.runtime.logs import user_id_var
 from server.services.accounts import Accounts, LoginSession, Visitor
@@ -28,7 +28,7 @@ class Dispatcher:
         self._proxies = [ipaddress.ip_network(network, strict=False) for network in trusted_proxies]
 
     def handler(self, route: AnyRoute) -> Handler:
-        adapter = TypeAdapter(route.answer)
+        adapter = TypeAdapter(None if isinstance(route.answer, Plain) else route.answer)
         name = f"{route.method} {route.path}"
 
         async def handle(request: web.Request) -> web.StreamResponse:

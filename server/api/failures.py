@@ -38,9 +38,9 @@ _RETRY_AFTER = 3
 class Failure(web.Response):
     """An answer that is a failure: its `envelope`, and the `code` in it."""
 
-    def __init__(self, error: ApiError, language: Language, status: int = 0) -> None:
-        """`status` in the place of the code's own HTTP status, where that says more."""
-        self.envelope = envelope.failure(error, language)
+    def __init__(self, error: ApiError, language: Language, status: int = 0, data: object = None) -> None:
+        """`status` in the place of the code's own HTTP status, where that says more; `data` for programs."""
+        self.envelope = envelope.failure(error, language, data)
         self.code = error.code.number
         super().__init__(status=status or error.code.status, body=self.envelope, content_type=_JSON)
         if error.code in (ErrorCode.TOO_MANY, ErrorCode.UNAVAILABLE):

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import BodyPartReader, web
 
-from server.api.routing import Access, AnyRoute, Call, Route, Source
+from server.api.routing import Access, AnyRoute, Call, Plain, Route, Source
 from server.api.served import ServedFile
 from server.errors import ApiError
 from server.errors import ErrorCode as E
@@ -14,6 +14,13 @@ from server.wire import bodies
 TAG = "Files"
 _CHUNK = 64 * 1024
 _YEAR = 31_536_000
+_FILE = Plain(
+    "*/*",
+    {
+        200: "The file", 206: "The range that was asked for", 304: "Not modified",
+        412: "A precondition does not hold", 416: "There is no such range",
+    },
+)  # fmt: skip
 
 
 class FilesApi:
@@ -50,7 +57,7 @@ class FilesApi:
             ),
             Route(
                 "GET", "/file/{name}", self.fetch, "Fetch a file",
-                bodies.Nothing, Source.QUERY, bytes, (E.NOT_FOUND,), Access.OPEN, TAG,
+                bodies.Nothing, Source.QUERY, _FILE, (E.NOT_FOUND,), Access.OPEN, TAG, head=True,
             ),
         ]  # fmt: skip
 

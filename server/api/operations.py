@@ -8,12 +8,20 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from server.api.failures import Failure
+from server.api.routing import Access, AnyRoute, Call, Plain, Route, Source
 from server.bus.interface import Bus, BusUnavailable
 from server.config.settings import Monitoring
-from server.errors import ApiError, ErrorCode
+from server.errors import ApiError
+from server.errors import ErrorCode as E
 from server.runtime.metrics import Metrics
 from server.store import Store
 from server.store.errors import StoreUnavailable
+from server.wire import bodies
+
+TAG = "Operation"
+_METRICS = Plain("text/plain", {200: "Prometheus' text format, of all worker processes together"})
+_OK, _AWAY = "ok", "unavailable"
 
 
 class OperationsApi:
@@ -23,45 +31,58 @@ class OperationsApi:
         self._metrics = metrics
         self._settings = settings
 
-    def add_to(self, app: web.Application) -> None:
-        app.router.add_get("/healthz", self.healthz)
-        app.router.add_get("/readyz", self.readyz)
-        if self._settings.metrics:
-            app.router.add_get("/metrics", self.metrics)
+    async def healthz(self, _call: Call[bodies.Nothing]) -> None:
+        """Whoever gets an answer knows."""
 
-    async def healthz(self, _request: web.Request) -> web.Response:
-        """The process is alive."""
-        return web.json_response({"status": "ok"})
-
-    async def readyz(self, _request: web.Request) -> web.Response:
-        """Database and bus answer (200), or which of them doesn't (503)."""
+    async def readyz(self, call: Call[bodies.Nothing]) -> dict[str, str] | Failure:
         parts = dict(zip(("database", "bus"), await asyncio.gather(self._database(), self._transport()), strict=True))
-        ready = all(state == "ok" for state in parts.values())
-        return web.json_response({"status": "ok" if ready else "error", **parts}, status=200 if ready else 503)
+        if _AWAY in parts.values():
+            return Failure(ApiError(E.UNAVAILABLE), call.language, data=parts)
+        return parts
 
     async def _database(self) -> str:
         try:
             await self._store.ping()
         except StoreUnavailable:
-            return "unavailable"
-        return "ok"
+            return _AWAY
+        return _OK
 
     async def _transport(self) -> str:
         try:
             await self._bus.ping()
         except BusUnavailable:
-            return "unavailable"
-        return "ok"
+            return _AWAY
+        return _OK
 
-    async def metrics(self, request: web.Request) -> web.Response:
-        """Prometheus' text format; of all worker processes together where there are several."""
+    async def metrics(self, call: Call[bodies.Nothing]) -> web.Response:
         token = self._settings.token.get_secret_value()
-        given = request.headers.get("Authorization", "").encode(errors="replace")
+        given = call.request.headers.get("Authorization", "").encode(errors="replace")
         if token and not hmac.compare_digest(given, f"Bearer {token}".encode()):
-            raise ApiError(ErrorCode.UNAUTHORIZED)
+            raise ApiError(E.UNAUTHORIZED)
         registry = self._metrics.registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         text = await asyncio.to_thread(generate_latest, registry)
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    def routes(self) -> list[AnyRoute]:
+        routes: list[AnyRoute] = [
+            Route(
+                "GET", "/healthz", self.healthz, "The process is alive",
+                bodies.Nothing, Source.QUERY, None, (), Access.OPEN, TAG, at_root=True, head=True,
+            ),
+            Route(
+                "GET", "/readyz", self.readyz, "Database and bus answer; if not, the data tells which doesn't",
+                bodies.Nothing, Source.QUERY, dict[str, str], (), Access.OPEN, TAG, at_root=True, head=True,
+            ),
+        ]  # fmt: skip
+        if self._settings.metrics:
+            routes += [
+                Route(
+                    "GET", "/metrics", self.metrics, "What is counted and timed; may ask for a token",
+                    bodies.Nothing, Source.QUERY, _METRICS, (E.UNAUTHORIZED,), Access.OPEN, TAG,
+                    at_root=True, head=True,
+                ),
+            ]  # fmt: skip
+        return routes

@@ -1,6 +1,6 @@
 """What a route is: everything that serving it and describing it needs, said once."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Generic, TypeVar
@@ -54,9 +54,18 @@ class Call(Generic[In]):
 
 
 @dataclass(frozen=True, slots=True)
+class Plain:
+    """An answer without an envelope, which the handler makes itself: its media type, and what each HTTP status that it
+    may have means. The failures among them have the envelope."""
+
+    media_type: str
+    statuses: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Route(Generic[In]):
-    """`path` is without the prefix. `answer` is the type of the envelope's data; None: the handler answers with a
-    response of its own. `errors` are those beyond what every route may say."""
+    """`path` is without the prefix. `answer` is the type of the envelope's data, or Plain. `errors` are those beyond
+    what every route may say."""
 
     method: str
     path: str
@@ -68,6 +77,13 @@ class Route(Generic[In]):
     errors: tuple[ErrorCode, ...] = ()
     access: Access = Access.LOGIN
     tag: str = ""
+    at_root: bool = False
+    """It isn't below the prefix."""
+    head: bool = False
+    """HEAD is served beside GET."""
+
+    def full_path(self, prefix: str) -> str:
+        return self.path if self.at_root else prefix + self.path
 
 
 AnyRoute = Route[Any]

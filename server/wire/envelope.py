@@ -30,8 +30,11 @@ def success(adapter: TypeAdapter[Any], data: object) -> bytes:
     return b'{"status":"ok","code":200,"data":' + adapter.dump_json(data, by_alias=True) + b"}"
 
 
-def failure(error: ApiError, language: Language) -> bytes:
+def failure(error: ApiError, language: Language, data: object = None) -> bytes:
+    """The body of a failure; `data` is JSON that tells a program more, where there is any."""
     envelope = {"status": "error", "code": error.code.number, "message": error.text(language)}
+    if data is not None:
+        envelope["data"] = data
     return json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -5,6 +5,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
+from server.api.dispatch import Dispatcher
 from server.api.operations import OperationsApi
 from server.config.settings import Monitoring
 from server.runtime.metrics import Metrics
@@ -16,7 +17,9 @@ TOKEN = "a token for monitoring"
 
 def _app(metrics: Metrics, settings: Monitoring) -> web.Application:
     app = web.Application()
-    OperationsApi(None, None, metrics, settings).add_to(app)  # type: ignore[arg-type]
+    dispatcher = Dispatcher(None, ())  # type: ignore[arg-type]
+    for route in OperationsApi(None, None, metrics, settings).routes():  # type: ignore[arg-type]
+        app.router.add_route(route.method, route.full_path("/api"), dispatcher.handler(route))
     return app
 
 
