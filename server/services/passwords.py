@@ -62,13 +62,11 @@ class Passwords:
         return bcrypt.hashpw(_material(password), bcrypt.gensalt(self._cost)).decode()
 
     def _check(self, password: str, known: str | None) -> bool:
-        if known is not None and self.is_current(known):
-            return bcrypt.checkpw(_material(password), known.encode())
-        right = known is not None and _matches_legacy(password, known)
-        if not right:
+        right = None if known is None else _matches(password, known)
+        if right is None or not (right or self.is_current(str(known))):
             # As slow as a current hash, so that the time doesn't tell whether the user exists.
             bcrypt.checkpw(_material(password), self._nobody.encode())
-        return right
+        return right is True
 
 
 def _material(password: str) -> bytes:
@@ -77,12 +75,14 @@ def _material(password: str) -> bytes:
     return raw if len(raw) <= _BCRYPT_BYTES else base64.b64encode(hashlib.sha256(raw).digest())
 
 
-def _matches_legacy(password: str, known: str) -> bool:
-    """Of another cost or of the old server, which cut long passwords."""
+def _matches(password: str, known: str) -> bool | None:
+    """Whether `known`, of whatever cost, is the password's hash; None if it is none. The old server, which made `$2a$`,
+    cut long passwords."""
     raw = password.encode()
+    cut = known.startswith("$2a$") and len(raw) > _BCRYPT_BYTES
     try:
         return bcrypt.checkpw(_material(password), known.encode()) or (
-            len(raw) > _BCRYPT_BYTES and bcrypt.checkpw(raw[:_BCRYPT_BYTES], known.encode())
+            cut and bcrypt.checkpw(raw[:_BCRYPT_BYTES], known.encode())
         )
-    except ValueError:  # not a bcrypt hash at all
-        return False
+    except ValueError:
+        return None
