@@ -141,7 +141,7 @@ class RedisBus:
         self._heart.on_lease_expired(prefix, handler)
 
     async def forget_lease(self, group: str) -> None:
-        await self._leases.forget_index(group)
+        await self._leases.index.forget(group)
 
     # keys
 

@@ -7,11 +7,12 @@ Trouble is mended here: once Redis answers again, everything that is held is com
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from server.bus.interface import BusUnavailable, GroupHandler
 from server.bus.redis.doorbell import Doorbell
-from server.bus.redis.lease import Leases
+from server.bus.redis.lease import Leases, RedisLease
+from server.bus.redis.lease_index import LeaseIndex
 from server.bus.redis.link import Argument, Link
 from server.bus.redis.mailboxes import Mailboxes
 from server.bus.redis.names import Names
@@ -108,14 +109,12 @@ class Heart:
         """Raises BusUnavailable."""
         troubled, self._trouble = self._trouble, False
         try:
-            renewed = await self._leases.renew(everything=troubled)
-            epoch = await self._exchange([self._leases.index_entry(lease) for lease in renewed])
+            epoch = await self._renew_and_exchange(everything=troubled)
             forgot = self._epoch is not None and epoch != self._epoch
             self._epoch = epoch
             if forgot:
                 _log.warning("Redis has forgotten everything")
-                renewed = await self._leases.renew(everything=True)
-                await self._exchange([self._leases.index_entry(lease) for lease in renewed])
+                await self._renew_and_exchange(everything=True)
             if troubled or forgot:
                 await self._mailboxes.recheck()
                 self.disrupted()
@@ -125,7 +124,11 @@ class Heart:
             self._trouble = True
             raise
 
-    async def _exchange(self, leases: list[tuple[str, int]]) -> bytes:
+    async def _renew_and_exchange(self, *, everything: bool) -> bytes:
+        with self._leases.renewal():
+            return await self._exchange(await self._leases.renew(everything=everything))
+
+    async def _exchange(self, renewed: Sequence[RedisLease]) -> bytes:
         """One beat; gives the epoch, which changes when Redis forgets."""
         names, timers = self._names, self.timers
         kinds = timers.kinds if timers is not None else []
@@ -135,9 +138,9 @@ class Heart:
             names.all_channel, int(self._echo_is_due()), names.process_channels + self._process_id,
             len(prefixes), *prefixes, len(kinds), *kinds,
         ]  # fmt: skip
-        for group, millis in leases:
-            arguments += (group, millis)
-        keys = (names.epoch, names.processes, names.leases, names.timers, names.timer_data)
+        for lease in renewed:
+            arguments += LeaseIndex.entry(lease.group, lease.fence, lease.ttl)
+        keys = (names.epoch, names.processes, names.leases, names.lease_fences, names.timers, names.timer_data)
         epoch, ran_out, due, wait = await self._link.run(BEAT, keys, *arguments)
         for group in ran_out:
             self._tell_of_lease(group.decode())

@@ -1,26 +1,29 @@
-"""Leases on Redis: a key with a time to live, whose value is its holder and fence; and an index of when each runs out,
-so that somebody is told."""
+"""Leases on Redis: a key with a time to live, whose value is its holder and fence; and an entry in the index."""
 
 import asyncio
+import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from server.bus.interface import BusUnavailable
+from server.bus.redis.lease_index import LeaseIndex
 from server.bus.redis.link import Argument, Link
 from server.bus.redis.names import Names
-from server.bus.redis.scripts import ACQUIRE, DELETE_IF, INDEX_LEASE, LEASE_PUT, RENEW_LEASES
+from server.bus.redis.scripts import ACQUIRE, DELETE_IF, LEASE_PUT, RENEW_LEASES
 
 _BATCH = 500
-_SLACK = 0.1
-"""Seconds by which the index is later than the lease itself."""
 
 
 class RedisLease:
     """See `interface.Lease`."""
 
-    def __init__(self, leases: "Leases", group: str, fence: int, ttl: float, asked_at: float) -> None:
+    def __init__(
+        self, leases: "Leases", group: str, holder: str, fence: int, ttl: float, asked_at: float
+    ) -> None:  # fmt: skip
         self._leases = leases
         self.group = group
         self.fence = fence
+        self.value = f"{holder} {fence}"
         self.ttl = ttl
         self._lost = asyncio.Event()
         self._released = False
@@ -60,7 +63,11 @@ class Leases:
         self._link = link
         self._names = names
         self._process_id = process_id
+        self.index = LeaseIndex(link, names)
         self._held: dict[str, RedisLease] = {}
+        self._numbers = itertools.count(1)
+        self._quiet = asyncio.Event()
+        self._quiet.set()
 
     def __iter__(self) -> Iterator[RedisLease]:
         return iter(list(self._held.values()))
@@ -70,13 +77,16 @@ class Leases:
 
     async def acquire(self, group: str, ttl: float) -> RedisLease | None:
         asked_at = asyncio.get_running_loop().time()
+        holder = f"{self._process_id}.{next(self._numbers)}"
         fence, _ = await asyncio.gather(
-            self._link.run(ACQUIRE, (self._names.lease(group),), self._process_id, _millis(ttl)),
-            self._link.run(INDEX_LEASE, (self._names.leases,), group, _millis(ttl + _SLACK)),
+            self._link.run(ACQUIRE, (self._names.lease(group),), holder, _millis(ttl)),
+            self.index.announce(group, ttl),
         )
         if fence is None:
+            await self.index.withdraw(group)
             return None
-        lease = self._held[group] = RedisLease(self, group, int(fence), ttl, asked_at)
+        await self.index.add(group, int(fence), ttl)
+        lease = self._held[group] = RedisLease(self, group, holder, int(fence), ttl, asked_at)
         return lease
 
     def forget(self, lease: RedisLease) -> None:
@@ -85,7 +95,7 @@ class Leases:
 
     async def put(self, lease: RedisLease, key: str, value: bytes, ttl: float) -> bool:
         keys = (self._names.lease(lease.group), self._names.key(lease.group, key))
-        held = await self._link.run(LEASE_PUT, keys, self._value(lease), _millis(lease.ttl), value, _millis(ttl))
+        held = await self._link.run(LEASE_PUT, keys, lease.value, _millis(lease.ttl), value, _millis(ttl))
         if not held:
             lease.lose()
         return bool(held)
@@ -93,15 +103,11 @@ class Leases:
     async def release(self, lease: RedisLease) -> None:
         """Never raises: a lease that isn't renewed runs out by itself."""
         try:
-            await asyncio.gather(
-                self._link.run(DELETE_IF, (self._names.lease(lease.group),), self._value(lease)),
-                self.forget_index(lease.group),
-            )
+            await self._link.run(DELETE_IF, (self._names.lease(lease.group),), lease.value)
+            await self._quiet.wait()  # a renewal on its way would index it again
+            await self.index.remove(lease.group, lease.fence)
         except BusUnavailable:
             return
-
-    async def forget_index(self, group: str) -> None:
-        await self._link.command("ZREM", self._names.leases, group, operation="forget_lease")
 
     def expire(self) -> None:
         """Let go of those that couldn't be renewed in time."""
@@ -109,8 +115,18 @@ class Leases:
             if not lease.held:
                 lease.lose()
 
-    async def renew(self, *, everything: bool = False) -> list[RedisLease]:
+    @contextmanager
+    def renewal(self) -> Iterator[None]:
+        """While leases are renewed, here and in the index."""
+        self._quiet.clear()
+        try:
+            yield
+        finally:
+            self._quiet.set()
+
+    async def renew(self, *, everything: bool) -> list[RedisLease]:
         """Renew those that are due; gives them. Raises BusUnavailable."""
+        self.expire()  # else one that ran out meanwhile, and had another holder perhaps, would be taken again
         now = asyncio.get_running_loop().time()
         due = [lease for lease in self if everything or lease.due <= now]
         parts: Sequence[Sequence[RedisLease]]
@@ -125,21 +141,13 @@ class Leases:
         asked_at = asyncio.get_running_loop().time()
         flat: list[Argument] = []
         for lease in part:
-            flat += (self._names.lease(lease.group), self._value(lease), _millis(lease.ttl))
+            flat += (self._names.lease(lease.group), lease.value, _millis(lease.ttl))
         answers = await self._link.run(RENEW_LEASES, (), *flat, slot=self._names.lease(part[0].group))
         for lease, held in zip(part, answers, strict=True):
             if held:
                 lease.renewed(asked_at)
             else:
                 lease.lose()
-
-    @staticmethod
-    def index_entry(lease: RedisLease) -> tuple[str, int]:
-        """When the lease runs out, for the index: its group, and milliseconds from now."""
-        return lease.group, _millis(lease.ttl + _SLACK)
-
-    def _value(self, lease: RedisLease) -> str:
-        return f"{self._process_id} {lease.fence}"
 
 
 def _millis(seconds: float) -> int:

@@ -14,6 +14,7 @@ class Names:
         self.epoch = f"{shared}epoch"
         self.processes = f"{shared}processes"
         self.leases = f"{shared}leases"
+        self.lease_fences = f"{shared}lease-fences"
         self.timers = f"{shared}timers"
         self.timer_data = f"{shared}timer-data"
 

@@ -1,7 +1,10 @@
--- Takes a lease that nobody has. KEYS: the lease. ARGV: process, milliseconds to live.
--- Gives its fence, microseconds since 1970: it grows even across a server that forgot everything.
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  return false
+-- Takes a lease that nobody has. KEYS: the lease. ARGV: holder, milliseconds to live.
+-- Gives its fence, microseconds since 1970: it grows even across a server that forgot everything. The same holder, which
+-- asks once more because the answer got lost on the way, gets the same.
+local value = redis.call('GET', KEYS[1])
+if value then
+  local holder, fence = string.match(value, '^(.*) (%d+)$')
+  return holder == ARGV[1] and fence
 end
 local time = redis.call('TIME')
 local fence = string.format('%.0f', time[1] * 1000000 + time[2])

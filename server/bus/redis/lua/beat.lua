@@ -1,8 +1,9 @@
 -- A process' heartbeat, and what it hears by it. Times are the server's, in milliseconds.
--- KEYS: epoch, processes, leases, timers, the timers' data.
+-- KEYS: epoch, processes, leases, their fences, timers, the timers' data.
 -- ARGV: process, a new epoch, milliseconds after which a silent process is dead, those until a lease or timer that was
 -- told is told again (two values), the channel of all, '1' to ring one's own bell, the own channel, how many lease prefixes,
--- the prefixes, how many timer kinds, the kinds, then group and milliseconds to live of each lease that was renewed.
+-- the prefixes, how many timer kinds, the kinds, then group, fence and milliseconds to live of each lease that was
+-- renewed.
 -- Gives the epoch, leases that ran out, [name, data, claim] of timers that are due, and milliseconds to the next timer (-1).
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -33,14 +34,19 @@ if ARGV[7] == '1' then
 end
 
 while i < #ARGV do
-  redis.call('ZADD', KEYS[3], now + ARGV[i + 1], ARGV[i])
-  i = i + 2
+  local known = redis.call('HGET', KEYS[4], ARGV[i])
+  if not known or tonumber(known) <= tonumber(ARGV[i + 1]) then
+    redis.call('ZADD', KEYS[3], now + ARGV[i + 2], ARGV[i])
+    redis.call('HSET', KEYS[4], ARGV[i], ARGV[i + 1])
+  end
+  i = i + 3
 end
 local ran_out = {}
 for _, group in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 200)) do
   for _, prefix in ipairs(prefixes) do
     if string.sub(group, 1, #prefix) == prefix then
       redis.call('ZADD', KEYS[3], now + ARGV[4], group)
+      redis.call('HSET', KEYS[4], group, -1)
       ran_out[#ran_out + 1] = group
       break
     end
@@ -48,14 +54,14 @@ for _, group in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT'
 end
 
 local due = {}
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, 200)) do
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', now, 'LIMIT', 0, 200)) do
   if kinds[string.match(name, '^[^:]*')] then
-    redis.call('ZADD', KEYS[4], now + ARGV[5], name)
-    local claim = redis.call('ZSCORE', KEYS[4], name)
-    due[#due + 1] = {name, redis.call('HGET', KEYS[5], name) or '', claim}
+    redis.call('ZADD', KEYS[5], now + ARGV[5], name)
+    local claim = redis.call('ZSCORE', KEYS[5], name)
+    due[#due + 1] = {name, redis.call('HGET', KEYS[6], name) or '', claim}
   end
 end
-local next_timer = redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')
+local next_timer = redis.call('ZRANGE', KEYS[5], 0, 0, 'WITHSCORES')
 local wait = -1
 if next_timer[2] then
   wait = math.max(0, math.ceil(next_timer[2] - now))
