@@ -1,9 +1,15 @@
 """The README tells what is so: links, files, commands, variables, and the table of the configuration."""
 
+import json
 import re
+import shlex
 import subprocess
 import sys
+from itertools import pairwise
+from typing import Any
+from uuid import uuid4
 
+import aiohttp
 import pytest
 
 from scripts.configuration_table import with_tables
@@ -11,6 +17,7 @@ from server.config.given import FILE_VARIABLE
 from server.config.keys import all_keys, all_sections
 from server.store.migrations import SCRIPTS
 from tests.repository.tree import ROOT, files, text
+from tests.support.cluster import Cluster
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
@@ -103,3 +110,42 @@ def test_every_version_has_an_entry_in_the_changelog() -> None:
     version = re.search(r'^version = "(.+)"$', text("pyproject.toml"), re.M)
     assert version
     assert f"## [{version[1]}]" in text("CHANGELOG.md")
+
+
+def _requests() -> list[tuple[list[str], str]]:
+    """The words of every `curl` that it shows, and the line below."""
+    shown = re.findall(r"^\$ (curl .*(?:\\\n.*)*)\n(\{.*\})$", text("README.md"), re.M)
+    return [(shlex.split(command.replace("\\\n", " ")), answer) for command, answer in shown]
+
+
+async def _answer(http: aiohttp.ClientSession, base: str, words: list[str]) -> Any:
+    """What the server says to such a request."""
+    method, body, headers = "GET", None, {}
+    (path,) = (word.partition("/")[2] for word in words if word.startswith("localhost:8080"))
+    for option, value in pairwise(words):
+        if option == "-H":
+            name, _, content = value.partition(": ")
+            headers[name] = content
+        elif option == "-d":
+            method, body = "POST", value.replace('"ada"', f'"{uuid4().hex[:16]}"')
+    async with http.request(method, f"{base}/{path}", data=body, headers=headers) as answer:
+        return await answer.json()
+
+
+async def test_the_server_answers_as_it_is_shown(cluster: Cluster, http: aiohttp.ClientSession) -> None:
+    shown = _requests()
+    assert len(shown) >= 3
+    for words, expected in shown:
+        answer, example = await _answer(http, cluster.bases[0], words), json.loads(expected)
+        if "token" in expected:
+            assert answer["data"].keys() == example["data"].keys()
+            answer["data"] = example["data"]
+        assert answer == example, words
+
+
+def test_the_server_starts_as_it_is_shown(cluster: Cluster) -> None:
+    (shown,) = re.findall(r"^ichat listens on .*\n(?:  .*\n)+", text("README.md"), re.M)
+    labels = re.findall(r"^(ichat listens on|  \w+ +)", shown, re.M)
+    assert len(labels) == 5
+    (said,) = re.findall(r"^ichat listens on .*\n(?:  .*\n)+", cluster.servers[0].log(), re.M)
+    assert re.findall(r"^(ichat listens on|  \w+ +)", said, re.M) == labels
