@@ -38,7 +38,12 @@ async def meet(host: Person, *others: Person) -> list[MeshPage]:
     """The host calls the others, each answers as soon as it rings: their pages, the host's first."""
     contact_id = await acquaint(host, *others)
     user_ids = [other.user_id for other in others]
-    return list(await asyncio.gather(host.call(contact_id, user_ids), *map(pick_up, others)))
+    coming = [asyncio.ensure_future(each) for each in (host.call(contact_id, user_ids), *map(pick_up, others))]
+    try:
+        return list(await asyncio.gather(*coming))
+    finally:
+        for each in coming:
+            each.cancel()  # nobody waits for a call that didn't come about
 
 
 async def pick_up(person: Person) -> MeshPage:

@@ -87,6 +87,7 @@ class Link:
     def lost_sight(self) -> None:
         """The other's socket went; the media goes on."""
         self._online = False
+        self._inbox.put_nowait(_Wish.LOOK)
 
     def left(self) -> None:
         """The other isn't in the call any more."""
@@ -140,7 +141,7 @@ class Link:
             async with asyncio.timeout_at(due):
                 return await self._inbox.get()
         except TimeoutError:
-            return _Wish.OFFER
+            return _Wish.OFFER if self._online else _Wish.LOOK
 
     # negotiating
 

@@ -104,8 +104,8 @@ def meet(pair: Pair) -> None:
 async def test_the_lower_id_offers_and_both_hear_and_see(pair: Pair) -> None:
     meet(pair)
     await pair.media()
-    assert pair.log[:2] == [(LOW, SignalKind.OFFER), (HIGH, SignalKind.ANSWER)]
-    assert pair.said(HIGH, SignalKind.OFFER) == 0
+    assert pair.log[0] == (LOW, SignalKind.OFFER)
+    assert set(pair.log) == {(LOW, SignalKind.OFFER), (HIGH, SignalKind.ANSWER)}
     assert pair.links[LOW].answered == 1
     assert sorted(pair.sensed) == [LOW, HIGH]
 
@@ -136,12 +136,14 @@ async def test_an_answer_may_be_lost_or_come_twice(pair: Pair) -> None:
 async def test_an_offer_isnt_made_again_to_one_who_is_away(pair: Pair) -> None:
     pair.pass_on = lambda *_: []
     pair.links[LOW].appeared()
-    await until(lambda: pair.said(LOW, SignalKind.OFFER) == 2)
+    await until(lambda: pair.said(LOW, SignalKind.OFFER) >= 2)
     pair.links[LOW].lost_sight()
-    pair.links[LOW].hear(json.dumps({"type": 3, "payload": {"candidate": "", "sdpMid": "0"}}))  # looks up from it
+    made = pair.said(LOW, SignalKind.OFFER)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(3 * QUICK):
-            await until(lambda: pair.said(LOW, SignalKind.OFFER) == 3)
+            await until(lambda: pair.said(LOW, SignalKind.OFFER) > made)
+    pair.links[LOW].appeared()
+    await until(lambda: pair.said(LOW, SignalKind.OFFER) > made)
 
 
 async def test_either_may_offer_later_and_the_media_goes_on(pair: Pair) -> None:

@@ -38,6 +38,7 @@ class Trial:
         self._count = people
         self._seconds = seconds
         self._relay_only = relay_only
+        self._names: dict[int, str] = {}
 
     async def run(self) -> bool:
         """Whether everybody heard and saw everybody. Raises TrialFailed."""
@@ -59,9 +60,7 @@ class Trial:
             names = sample(_NAMES, self._count)
             accounts = [await Account.register(http, self._url, nickname=name) for name in names]
             people = [Person(account, use_ice=True, relay_only=self._relay_only) for account in accounts]
-            self._names = {
-                person.user_id: f"{name} ({person.user_id})" for name, person in zip(names, people, strict=True)
-            }
+            self._names = {one.user_id: f"{name} ({one.user_id})" for name, one in zip(names, people, strict=True)}
             print(f"registered: {', '.join(self._names.values())}", flush=True)
             if self._relay_only and not any(map(_is_turn, await people[0].ice_servers())):
                 raise TrialFailed(f"the server at {self._url} tells of no TURN server")
