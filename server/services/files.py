@@ -1,4 +1,4 @@
-"""Uploaded files: what they are, their names, and the end of those that nothing refers to."""
+"""Uploaded files: who may upload what, their names, and the end of those that nothing refers to."""
 
 import asyncio
 import logging
@@ -8,11 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
-
-import puremagic
-from PIL import Image, UnidentifiedImageError
 
 from server.bus.interface import Bus, BusUnavailable
 from server.clock import Clock
@@ -20,6 +18,7 @@ from server.config.settings import Files as FileSettings
 from server.config.settings import Limits
 from server.errors import ApiError, ErrorCode
 from server.services.accounts import LoginSession, Visitor
+from server.services.filetypes import IMAGE_TYPES, UnfitImage, examine, shown_type
 from server.services.ratelimit import RateLimiter
 from server.services.storage import Incoming, Storage, TooLarge
 from server.store import Store
@@ -30,19 +29,8 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_DECODERS = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
-_IMAGES = {
-    "PNG": ("png", "image/png"),
-    "JPEG": ("jpg", "image/jpeg"),
-    "MPO": ("jpg", "image/jpeg"),  # a JPEG with more pictures behind the first
-    "GIF": ("gif", "image/gif"),
-    "WEBP": ("webp", "image/webp"),
-    "BMP": ("bmp", "image/bmp"),
-}
-IMAGE_TYPES = frozenset(kind for _, kind in _IMAGES.values())
 _NAME = re.compile(r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
 """Wider than the names that are made here: those of an old deployment's files are times, written in whatever way."""
-_OTHER = "application/octet-stream"
 _SWEEP_GROUP = "sweep:files"
 _SWEEP_CHUNK = 200
 
@@ -123,12 +111,15 @@ class Files:
     async def _name(self, login: LoginSession | None, incoming: Incoming) -> str:
         if incoming.size == 0:
             raise _refused("不能为空", "must not be empty")
-        ending, kind = await self._run(self._examine, incoming.path)
-        if login is None and kind not in IMAGE_TYPES:
+        try:
+            found = await self._run(partial(examine, pixels=self._settings.pixels), incoming.path)
+        except UnfitImage as unfit:
+            raise _refused(*unfit.texts) from unfit
+        if login is None and not found.is_image:
             raise _refused("未登录时只能上传图片", "without a login it must be an image")
-        name = f"{secrets.token_urlsafe(24)}.{ending}"
+        name = f"{secrets.token_urlsafe(24)}.{found.ending}"
         name = name if name[0] != "-" else f"0{name}"
-        await self._store.files.add(name, incoming.size, kind, login.user_id if login else 0)
+        await self._store.files.add(name, incoming.size, found.type, login.user_id if login else 0)
         try:
             await self._storage.keep(incoming, name)
         except OSError as error:
@@ -139,25 +130,6 @@ class Files:
     async def _run(self, work: Callable[[Path], T], path: Path) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, path)
 
-    def _examine(self, path: Path) -> tuple[str, str]:
-        """Ending and content type by what the file holds. An image is decoded once, so a broken one or one that
-        unfolds beyond measure is refused here and not in somebody's browser."""
-        try:
-            with Image.open(path, formats=_DECODERS) as image:
-                if image.width * image.height > self._settings.pixels:
-                    raise _refused("图片尺寸过大", "has too many pixels")
-                known = _IMAGES[image.format or ""]
-                image.load()
-                return known
-        except UnidentifiedImageError:
-            return _other_type(path)
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise _refused("图片尺寸过大", "has too many pixels") from error
-        except ApiError:
-            raise
-        except Exception as error:  # decoders raise anything at all for a broken file
-            raise _refused("不是完整的图片", "is not a whole image") from error
-
     async def find(self, name: str) -> FoundFile:
         """Raises ApiError (NOT_FOUND)."""
         path = self._storage.local_path(name) if _NAME.fullmatch(name) else None
@@ -166,7 +138,7 @@ class Files:
         kind = self._types.get(name)
         if kind is None:
             stored = await self._store.files.get(name)
-            kind = stored.type if stored else await self._run(_legacy_type, path)
+            kind = stored.type if stored else await self._run(shown_type, path)
             if len(self._types) < 10_000:
                 self._types[name] = kind
         return FoundFile(path, kind)
@@ -199,29 +171,6 @@ class Files:
             if len(names) < _SWEEP_CHUNK:
                 break
         return removed
-
-
-def _legacy_type(path: Path) -> str:
-    """Of a file that was there before uploads were examined: nothing but an image is shown."""
-    try:
-        with Image.open(path, formats=_DECODERS) as image:
-            return _IMAGES[image.format or ""][1]
-    except Exception:  # as in `_examine`
-        return _OTHER
-
-
-def _other_type(path: Path) -> tuple[str, str]:
-    """Whatever a browser could take for a page is plain bytes: it is served as a download all the same."""
-    try:
-        best = puremagic.magic_file(path)[0]
-    except (IndexError, ValueError, puremagic.PureError):
-        return "bin", _OTHER
-    kind, ending = best.mime_type, best.extension.lstrip(".")
-    if not ending.isalnum() or len(ending) > 8 or not kind.startswith(("audio/", "video/", "application/")):
-        return "bin", _OTHER
-    if any(word in kind for word in ("html", "xml", "script", "svg")):
-        return "bin", _OTHER
-    return ending.lower(), kind
 
 
 def _refused(chinese: str, english: str) -> ApiError:
