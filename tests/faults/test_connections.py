@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from tests.faults.chatter import Chatter, assert_nothing_lost, chatting
+from tests.faults.observe import open_sockets
 from tests.support.account import Account
 from tests.support.cluster import Cluster
 from tests.support.notification import Kind, NotificationSocket, SocketClosed
@@ -111,23 +112,14 @@ async def test_a_half_open_connection_is_noticed_and_its_session_waits(
         behind = Account(ben.api.at(proxy.base), ben.user_id, ben.username)
         socket = await behind.api.connect()
         session_id = (await socket.opening()).session_id
-        assert await _open_sockets(http, own_cluster.bases[-1]) == 1
+        assert await open_sockets(http, own_cluster.bases[-1]) == 1
         proxy.freeze()
         sent = [await ann.api.send(contact_id, f"into the void {number}") for number in range(5)]
         async with asyncio.timeout(30):
-            while await _open_sockets(http, own_cluster.bases[-1]) > 0:
+            while await open_sockets(http, own_cluster.bases[-1]) > 0:
                 await asyncio.sleep(0.1)
         again = await ben.api.connect(session_id)
         assert (await again.opening()).resumed
         came = [(await again.notification()).payload["messageId"] for _ in sent]
         assert came == [message["messageId"] for message in sent]
         await again.close()
-
-
-async def _open_sockets(http: aiohttp.ClientSession, base: str) -> int:
-    """Open notification sockets, as the server counts them in its metrics."""
-    async with http.get(f"{base}/metrics") as got:
-        lines = (await got.text()).splitlines()
-    counts = [float(line.rpartition(" ")[2]) for line in lines if line.startswith("ichat_sockets") and "notif" in line]
-    assert counts, "no metric of open sockets"
-    return int(sum(counts))

@@ -6,13 +6,16 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.faults.chatter import Chatter, assert_nothing_lost, chatting
+from tests.faults.observe import open_sockets
 from tests.faults.raw import RawSocket
 from tests.support.account import Account
 from tests.support.cluster import Cluster
 from tests.support.frames import Opcode, client_frame, client_header
+from tests.support.notification import PATIENCE
 from tests.support.register import Register
 from tests.support.server import ServerProcess
 
@@ -36,7 +39,7 @@ async def bystanders(register: Register) -> tuple[Chatter, Account]:
 
 @pytest.mark.settings(ICHAT_SESSIONS_SLOW_READER_TIMEOUT="1")
 async def test_a_client_that_stops_reading_is_disconnected_and_can_come_back(
-    own_cluster: Cluster, register_own: Register
+    own_cluster: Cluster, register_own: Register, http: aiohttp.ClientSession
 ) -> None:
     server = own_cluster.servers[0]
     ann, ben = await register_own(server=1), await register_own()
@@ -49,6 +52,9 @@ async def test_a_client_that_stops_reading_is_disconnected_and_can_come_back(
             await ann.api.send(contact_id, f"{number} " + "字" * 19_000)
             await healthy.wait_for_count(number + 1, CALM)
         assert memory(server) - before < MEMORY_LIMIT
+        async with asyncio.timeout(PATIENCE):
+            while await open_sockets(http, server.base) > 1:
+                await asyncio.sleep(0.1)
         await stuck.read_to_end()
         again = await RawSocket.open(server.port)
         assert await again.log_in(ben.api.token, session_id) == session_id
