@@ -20,7 +20,8 @@ ONE_PROCESS = pytest.mark.parametrize("cluster", ["embedded"], indirect=True)
 
 
 async def start(*arguments: str) -> Process:
-    command = (sys.executable, "-W", "error", "-m", "tests.participant", *arguments)
+    # what is started in the background of a shell ignores SIGINT, and hands that down
+    command = ("env", "--default-signal=INT", sys.executable, "-W", "error", "-m", "tests.participant", *arguments)
     return await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
 
 
