@@ -16,7 +16,7 @@ from server.config.settings import Ice as IceSettings
 from server.services.ice import Ice
 from tests.participant.gathering import company, hear_and_see_each_other, meet
 from tests.participant.person import Person
-from tests.support.call import CallsApi, Reason
+from tests.support.call import Reason
 from tests.support.cluster import Cluster, open_cluster
 from tests.support.coturn import TurnServer
 from tests.support.notification import PATIENCE
@@ -130,15 +130,6 @@ async def test_a_call_talks_through_the_relay(register: Register, turn: TurnServ
 
 def _relayed_for(turn: TurnServer, user_id: int) -> int:
     return sum(count for username, count in turn.relayed().items() if username.endswith(f":{user_id}"))
-
-
-async def test_credentials_are_told_with_their_lifetime(register: Register) -> None:
-    ann = await register()
-    told = await CallsApi(ann.api).ice()
-    (server,) = told["iceServers"]
-    expiry, user_id = server["username"].split(":")
-    assert int(user_id) == ann.user_id
-    assert abs(int(expiry) - datetime.now(UTC).timestamp() - told["ttl"]) < PATIENCE
 
 
 async def test_good_credentials_are_taken(turn: TurnServer) -> None:
