@@ -18,7 +18,8 @@ _READER = """<!doctype html>
 <link rel="icon" href="data:,">
 <title>ichat API</title>
 <link rel="stylesheet" href="docs/assets/swagger-ui.css">
-<p style="font: 16px system-ui, sans-serif; margin: 1rem 1.5rem"><a href="docs/sockets">The two WebSockets</a></p>
+<p style="font: 16px system-ui, sans-serif; max-width: 1420px; margin: 1rem auto 0; padding: 0 20px">
+<a href="docs/sockets">The two WebSockets</a></p>
 <div id="ui"></div>
 <script src="docs/assets/swagger-ui-bundle.js"></script>
 <script src="docs/assets/start.js"></script>
