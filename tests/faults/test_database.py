@@ -12,6 +12,7 @@ import pytest
 from tests.faults.chatter import Chatter, assert_nothing_lost, chatting
 from tests.support.cluster import Cluster, open_cluster
 from tests.support.frontend import FrontendClient
+from tests.support.notification import PATIENCE
 from tests.support.register import Register, register_with
 
 ANSWER_LIMIT = 15.0
@@ -89,16 +90,17 @@ async def test_who_connects_while_mariadb_is_away_is_let_in_afterwards(
     ann, ben = await register(), await register(server=1)
     sent = await ann.api.send(await ann.befriend(ben), "before")
     await asyncio.to_thread(mariadb_cluster.mariadb.kill)
-    socket = await ben.api.connect()
-    await socket.closed()
+    device = ben.frontend()
     async with asyncio.TaskGroup() as group:
-        group.create_task(_start_soon(mariadb_cluster))
-        async with ben.frontend() as device:
+        group.create_task(_start_once_refused(mariadb_cluster, device))
+        async with device:
             await device.wait_for_message(sent["messageId"])
 
 
-async def _start_soon(cluster: Cluster) -> None:
-    await asyncio.sleep(1)
+async def _start_once_refused(cluster: Cluster, device: FrontendClient) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not device.closings:
+            await asyncio.sleep(0.02)
     await asyncio.to_thread(cluster.mariadb.start)
 
 

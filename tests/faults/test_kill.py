@@ -4,11 +4,14 @@ import asyncio
 import random
 from contextlib import AsyncExitStack
 
+import pytest
+
 from tests.faults.chatter import Chatter, assert_nothing_lost, chatting
 from tests.support.cluster import Cluster
+from tests.support.proxy import Proxy
 from tests.support.register import Register
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 async def test_nothing_answered_is_lost_when_the_server_is_killed(own_cluster: Cluster, register_own: Register) -> None:
@@ -40,6 +43,31 @@ async def test_nothing_answered_is_lost_when_the_server_is_killed(own_cluster: C
             assert devices[2].closings == []
 
 
+@pytest.mark.parametrize("own_cluster", ["shared"], indirect=True)
+async def test_killed_between_the_commit_and_the_notification(own_cluster: Cluster, register_own: Register) -> None:
+    """The sender's server is cut off from Redis, so that nobody hears of what it commits; then it dies. A receiver who
+    is connected elsewhere all the while gets it at the next heartbeat."""
+    victim, other = own_cluster.servers
+    ann, ben = await register_own(), await register_own(server=1)
+    contact_id = await ann.befriend(ben)
+    async with Proxy(own_cluster.redis.port) as to_redis, ben.frontend(heartbeat=0.2) as device:
+        victim.kill()
+        victim.environ["ICHAT_REDIS_PORT"] = to_redis.base.rpartition(":")[2]
+        await victim.start()
+        told = await ann.api.send(contact_id, "of this everybody hears")
+        await device.wait_for_message(told["messageId"])
+        to_redis.freeze()
+        untold = [await ann.api.send(contact_id, f"committed {number}") for number in range(3)]
+        victim.kill()
+        await device.wait_for_message(untold[-1]["messageId"])
+        assert device.came == [1, 2, 3, 4]
+        assert device.closings == []
+        assert [message["text"] for message in await ben.api.history(await ben.contact_id(ann), limit=3)] == [
+            message["text"] for message in untold
+        ]
+    assert other.running
+
+
 async def test_a_server_that_is_told_to_stop_finishes_what_it_began(
     own_cluster: Cluster, register_own: Register
 ) -> None:
@@ -48,7 +76,7 @@ async def test_a_server_that_is_told_to_stop_finishes_what_it_began(
     chatter = Chatter(ann, await ann.befriend(ben), stubborn=False)
     async with ben.frontend() as device:
         async with chatting(chatter):
-            for _ in range(3):
+            for _ in range(2):
                 await chatter.progress()
                 assert await victim.terminate() == 0
                 await victim.start()
