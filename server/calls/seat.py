@@ -40,15 +40,19 @@ class _Entry(Enum):
 class Seat:
     """Made by `Seats.seat`. `run` is its writer, `heard` and `confirmed` take what is read; at last `leave`.
 
-    `client` tells one page of the user from another: what waited for the one isn't for the other.
+    `client` tells one page of the user from another: what waited for the one isn't for the other. `opened` is when its
+    connection was made, in milliseconds since 1970.
     """
 
-    def __init__(self, seats: "Seats", call_id: int, user_id: int, client: str, language: Language) -> None:
+    def __init__(
+        self, seats: "Seats", call_id: int, user_id: int, client: str, language: Language, opened: int
+    ) -> None:
         self.call_id = call_id
         self.user_id = user_id
         self._seats = seats
         self._client = client
         self._language = language
+        self._opened = opened
         self._entry = _Entry.OUTSIDE
         self._over = False
         self._socket = 0
@@ -64,6 +68,7 @@ class Seat:
         self._confirmed_seq = 0
         self._heard: dict[int, tuple[int, int]] = {}
         self._number = 0
+        self._early: list[tuple[int, str]] = []
         self._held: list[Post] = []
         self._unposted = 0
 
@@ -214,7 +219,7 @@ class Seat:
     def _see_myself(self, view: View, me: Place) -> list[str]:
         if view.status is CallStatus.END:
             return self._end(wire.ended_frame(view.reason))
-        if me.state is UserState.DEAD and me.socket >= self._socket:  # left with this socket and those before
+        if me.state is UserState.DEAD and me.socket >= self._left_from(me):
             busy = wire.error_frame(ApiError(ErrorCode.CALLER_BUSY).text(self._language))
             return self._end(*([busy] if me.left is EndReason.BUSY else []), wire.ended_frame(me.left))
         if me.socket > self._socket:
@@ -244,10 +249,18 @@ class Seat:
                 self._come_up_again()
                 return entered
 
+    def _left_from(self, me: Place) -> int:
+        """From which number on the user, who is dead, has left with this socket: who hangs up leaves with every
+        connection made until then, though this one may be known only now."""
+        return min(self._socket, self._opened) if me.left is EndReason.NORMAL else self._socket
+
     def _come_in(self, view: View) -> list[str]:
         if self._entry is not _Entry.OUTSIDE:
             return []
         self._entry = _Entry.IN
+        early, self._early = self._early, []
+        for to_user_id, message in early:
+            self._signal(to_user_id, message)
         return self._states(view)
 
     def _become_known(self) -> None:
@@ -326,8 +339,14 @@ class Seat:
         return None
 
     def _signal(self, to_user_id: int, message: str) -> str | None:
-        """Pass `message` on to another who is online, or was a moment ago: its mailbox waits for it a while."""
+        """Pass `message` on to another who is online, or was a moment ago: its mailbox waits for it a while.
+
+        A page that comes back may have something to say before it is let in: that waits.
+        """
+        if self._unposted + len(self._early) >= self._seats.limit:
+            raise SeatOverloaded
         if self._view is None or self._entry is _Entry.OUTSIDE:
+            self._early.append((to_user_id, message))
             return None
         place = self._view.members.get(to_user_id)
         if place is None or to_user_id == self.user_id:
@@ -335,8 +354,6 @@ class Seat:
         if place.state not in (UserState.ONLINE, UserState.OFFLINE):
             return None
         self._unposted += 1
-        if self._unposted > self._seats.limit:
-            raise SeatOverloaded
         self._seats.metrics.signals.inc()
         self._number += 1
         signal = Signal(self.user_id, self._socket, self._number, wire.signaling_frame(self.user_id, message))

@@ -50,9 +50,10 @@ class Seats:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks = OwnedTasks("seats")
 
-    def seat(self, call_id: int, user_id: int, client: str, language: Language) -> Seat:
-        """A seat that isn't entered yet. `client` names the page that asks: what its token has and others don't."""
-        seat = Seat(self, call_id, user_id, client, language)
+    def seat(self, call_id: int, user_id: int, client: str, language: Language, opened: int) -> Seat:
+        """A seat that isn't entered yet. `client` names the page that asks: what its token has and others don't;
+        `opened` is when it connected (see `now`)."""
+        seat = Seat(self, call_id, user_id, client, language, opened)
         self.heartbeat(seat)
         self.metrics.seats.set(len(self._alive))
         return seat
@@ -64,6 +65,7 @@ class Seats:
         return len(self._alive)
 
     def now(self) -> int:
+        """Milliseconds since 1970."""
         return epoch_millis(self._clock.now())
 
     async def record(self, call_id: int) -> Record | None:

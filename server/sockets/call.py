@@ -63,6 +63,7 @@ class CallEndpoint:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The life of one connection."""
+        opened = self._seats.now()
         connection = Connection(
             request,
             frame_limit=self._settings.frame_limit,
@@ -74,7 +75,7 @@ class CallEndpoint:
         self._watch.add(connection, KIND)
         why = Close.INTERNAL
         try:
-            await self._serve(connection, request)
+            await self._serve(connection, request, opened)
         except Closed as closed:
             why = closed.why
         except asyncio.CancelledError:
@@ -87,14 +88,14 @@ class CallEndpoint:
             self._watch.remove(connection, connection.closing or why)
         return connection.response
 
-    async def _serve(self, connection: Connection, request: web.Request) -> None:
+    async def _serve(self, connection: Connection, request: web.Request, opened: int) -> None:
         """Raises Closed with the reason for the end."""
         if self._watch.draining:
             raise Closed(Close.RESTART)
         token, call_pass = await self._authenticate(connection)
         language = preferred(request.headers.get("Accept-Language"))
         page = hashlib.sha256(token.encode()).hexdigest()[:16]
-        seat = self._seats.seat(call_pass.call_id, call_pass.user_id, page, language)
+        seat = self._seats.seat(call_pass.call_id, call_pass.user_id, page, language, opened)
         connection.pong = seat.confirmed
         writer = asyncio.create_task(self._write(connection, seat), name=f"call:{seat.call_id}:{seat.user_id}")
         try:

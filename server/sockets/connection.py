@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from server.runtime.metrics import Metrics
 from server.services.session import OutletClosed
@@ -39,6 +39,7 @@ class Connection:
         "_closing",
         "_count",
         "_frames_per_second",
+        "_receiver",
         "_request",
         "_socket",
         "_window",
@@ -67,6 +68,7 @@ class Connection:
         self.slow_after = slow_after
         self.closing: Close | None = None
         self._closing: asyncio.Task[bool] | None = None
+        self._receiver: asyncio.Task[Any] | None = None
         self.pong: Callable[[], bool] | None = None
 
     @property
@@ -87,9 +89,7 @@ class Connection:
             Closed
         """
         while True:
-            message = await self._socket.receive()
-            if self.closing is not None:
-                raise Closed(self.closing)
+            message = await self._next()
             now = self.heard = asyncio.get_running_loop().time()
             if message.type is WSMsgType.PONG and self.pong is not None and self.pong():
                 continue
@@ -108,6 +108,25 @@ class Connection:
                     raise Closed(Close.TOO_BIG if self._socket.close_code == Close.TOO_BIG.code else Close.NORMAL)
                 case _:
                     raise Closed(Close.NORMAL)
+
+    async def _next(self) -> WSMessage:
+        if (why := self.closing) is not None:
+            raise Closed(why)
+        self._receiver = asyncio.current_task()
+        try:
+            message = await self._socket.receive()
+        except asyncio.CancelledError:
+            if not self._ended():
+                raise
+        finally:
+            self._receiver = None
+        if (why := self.closing) is not None:
+            raise Closed(why)
+        return message
+
+    def _ended(self) -> bool:
+        """Whether the reader was cancelled by `end`, and by nobody else."""
+        return self.closing is not None and self._receiver is not None and not self._receiver.uncancel()
 
     def _count_frame(self, now: float) -> None:
         if now - self._window > _RATE_WINDOW:
@@ -133,8 +152,22 @@ class Connection:
         finally:
             self.sending_since = 0.0
 
+    def end(self, why: Close) -> bool:
+        """Let the reader end with this reason; it then closes. False if it isn't reading just now.
+
+        Closed under its reader, the connection would be cut off without the closing handshake, and a client that
+        says something in that moment would lose what it hasn't read yet.
+        """
+        if self._receiver is None:
+            self.closing = self.closing or why
+            return False
+        if self.closing is None:  # else it has been told already
+            self.closing = why
+            self._receiver.cancel()
+        return True
+
     async def close(self, why: Close) -> None:
-        """Say goodbye; a client that doesn't answer is cut off after a moment."""
+        """Say goodbye; a client that doesn't answer is cut off after a moment. Not while another task reads."""
         self.closing = self.closing or why
         if self._closing is None:
             self._closing = asyncio.create_task(self._socket.close(code=why.code, message=why.reason.encode()))
@@ -181,7 +214,8 @@ class ConnectionWatch:
 
     def close_soon(self, connection: Connection, why: Close) -> None:
         """Close it without waiting for that."""
-        self._tasks.start(connection.close(why), why.name)
+        if not connection.end(why):
+            self._tasks.start(connection.close(why), why.name)
 
     async def drain(self, spread: float) -> None:
         """Tell every client to come back, evenly over `spread` seconds, so that they don't all come at once."""

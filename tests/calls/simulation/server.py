@@ -192,7 +192,8 @@ class ServedSocket:
         """Nothing passes any more, and nobody has noticed."""
         self._client = client
         self._latency = 0.002 + 0.02 * world.random.random()
-        self._seat = server.calls.seats.seat(call_id, user_id, token, Language.CHINESE)
+        seats = server.calls.seats
+        self._seat = seats.seat(call_id, user_id, token, Language.CHINESE, seats.now())
         self._gone = world.loop.create_future()
         self._heard_at = world.loop.time()
         self._to_client: deque[Callable[[], None]] = deque()
