@@ -10,7 +10,7 @@ from tests.calls.simulation.world import RULES, World
 RECOVERY = 45.0
 """Seconds of peace after which all must agree: what was lost is noticed by then, round by round."""
 LEFT_BEHIND = INBOX_TTL + 10.0
-"""Seconds after which the mailboxes of the dead have run out."""
+"""Seconds after which the mailboxes of the dead have run out, and sockets of which nothing is heard are closed."""
 
 
 class Ward:
@@ -32,7 +32,7 @@ class Ward:
 
 
 def _patience(finding: Finding) -> float:
-    return LEFT_BEHIND if "mailbox" in finding.text else RECOVERY
+    return LEFT_BEHIND if "mailbox" in finding.text or "socket" in finding.text else RECOVERY
 
 
 def facts_of(world: World) -> Facts:
