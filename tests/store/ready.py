@@ -23,8 +23,10 @@ def sqlite_settings(data_dir: Path) -> Settings:
 
 def mysql_database(server: MariaDb) -> Mysql:
     """A new database."""
+    if not _script:
+        _script.append(_make_script(server))
     database = server.create_database()
-    run_script(database, _mysql_script(server))
+    run_script(database, _script[0])
     return database
 
 
@@ -36,8 +38,11 @@ def _sqlite_template() -> Path:
     return sqlite.path(directory)
 
 
-@cache
-def _mysql_script(server: MariaDb) -> str:
+_script: list[str] = []
+
+
+def _make_script(server: MariaDb) -> str:
+    """Works on every server, whichever it was made on."""
     made = Settings(mysql=server.create_database())
     migrate_blocking(made)
     with connected(made) as connection:

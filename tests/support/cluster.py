@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from tests.store.ready import mysql_database
 from tests.support.mariadb import MariaDb
 from tests.support.redis import RedisServer
 from tests.support.server import ServerProcess
@@ -98,7 +99,7 @@ def open_cluster(
     with ExitStack() as stack:
         mariadb = mariadb or stack.enter_context(MariaDb())
         redis = redis or stack.enter_context(RedisServer())
-        database = mariadb.create_database()
+        database = mysql_database(mariadb)
         common = {
             "ICHAT_MYSQL_HOST": database.host,
             "ICHAT_MYSQL_PORT": str(database.port),
@@ -113,7 +114,6 @@ def open_cluster(
         }
         names = [f"server-{number}" for number in range(processes)]
         servers = [ServerProcess(directory, common, name=name, cores=cores, arguments=arguments) for name in names]
-        servers[0].run("migrate")
         with _running(Cluster(backend, servers, mariadb, redis)) as cluster:
             yield cluster
         mariadb.drop_database(database.dbname)
