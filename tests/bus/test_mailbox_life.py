@@ -6,6 +6,7 @@ import pytest
 
 from server.bus.interface import Address, Bus, MailboxClosed, MailboxLost, Post
 from tests.bus.ground import Ground
+from tests.bus.kinds import takes_seconds
 from tests.bus.waiting import eventually, now, numbered, post_all, read_data, read_some, until_gone
 
 BOX = Address("user:1", "phone")
@@ -23,6 +24,7 @@ async def _assert_lost(bus: Bus, address: Address) -> None:
         await bus.open_mailbox(address, ttl=LONG, create=False)
 
 
+@takes_seconds
 async def test_a_kept_mailbox_collects_for_its_time_to_live(ground: Ground) -> None:
     bus, other = await ground.handle(), await ground.handle()
     mailbox = await bus.open_mailbox(BOX, ttl=SHORT, create=True)
@@ -42,6 +44,7 @@ async def test_a_kept_mailbox_collects_for_its_time_to_live(ground: Ground) -> N
     assert (await bus.open_mailbox(BOX, ttl=LONG, create=True)).fresh
 
 
+@takes_seconds
 async def test_the_mailboxes_of_a_process_outlive_it_for_their_time_to_live(ground: Ground) -> None:
     closing, dying, other = [await ground.handle() for _ in range(3)]
     await closing.open_mailbox(BOX, ttl=SHORT, create=True)
@@ -57,6 +60,7 @@ async def test_the_mailboxes_of_a_process_outlive_it_for_their_time_to_live(grou
     await _assert_lost(other, OTHER)
 
 
+@takes_seconds
 async def test_a_mailbox_lives_as_long_as_the_process_of_its_reader(ground: Ground) -> None:
     """Even if nobody posts and nobody reads."""
     bus = await ground.handle()

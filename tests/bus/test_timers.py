@@ -7,6 +7,7 @@ from datetime import timedelta
 from server.bus.interface import Bus
 from server.clock import SystemClock
 from tests.bus.ground import Ground
+from tests.bus.kinds import takes_seconds
 from tests.bus.waiting import eventually
 
 CLOCK = SystemClock()
@@ -111,6 +112,7 @@ async def test_a_handler_may_set_its_timer_again(ground: Ground) -> None:
     assert rounds == [b"0", b"1", b"2", b"3"]
 
 
+@takes_seconds
 async def test_a_timer_fires_again_elsewhere_until_it_is_done(ground: Ground) -> None:
     """And one that is done never again; and one that nobody could fire when it was due fires late."""
     dying, failing, late = [await ground.handle() for _ in range(3)]

@@ -133,7 +133,13 @@ class RedisServer:
             ssl=self.certificate is not None,
             ssl_ca_certs=str(self.certificate.cert) if self.certificate else None,
         ) as client:
-            return client.execute_command(*command)
+            # not through its pool, which takes the tickets that TLS sends for an answer left behind
+            connection = client.connection_pool.make_connection()
+            try:
+                connection.send_command(*command)
+                return client.parse_response(connection, command[0])
+            finally:
+                connection.disconnect()
 
     def commands(self) -> int:
         """Commands that clients have sent since this was called first; what scripts call isn't counted.
