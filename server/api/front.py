@@ -69,8 +69,6 @@ def _answering(handler: _Handler) -> _Handler:
             if _UNKNOWN_VERSION in request:
                 raise web.HTTPVersionNotSupported
             response = await handler(request)
-        except web.HTTPRedirection:
-            raise
         except ConnectionError:  # the client is gone: nobody reads this
             response = web.Response(status=_CLIENT_GONE)
         except Exception as error:
@@ -104,11 +102,11 @@ class _Connection(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """The answer to what the parser refuses (`status` is 400), and to what broke on the way out."""
+        """The answer to what the parser refuses (`status` is 400), and where telling a failure has failed."""
         request_id = request_id_var.get() or secrets.token_hex(8)
         request_id_var.set(request_id)
         if status >= 500:
-            _log.error("a request failed on its way out", exc_info=exc)
+            _log.error("a failure could not be told", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("a part of another answer was sent")
         response = failure_of_status(431 if isinstance(exc, LineTooLong) else status, request)

@@ -12,8 +12,12 @@ class CallMetrics:
     """The collectors, made in `registry`. Times count from the creation of the call, in seconds."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.managed = Gauge("ichat_calls_managed", "Calls that this process owns.", registry=registry)
-        self.seats = Gauge("ichat_call_sockets", "Open call sockets of this process.", registry=registry)
+        self.managed = Gauge(
+            "ichat_calls_managed", "Calls that this process owns.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.seats = Gauge(
+            "ichat_call_sockets", "Open call sockets of this process.", registry=registry, multiprocess_mode="livesum"
+        )
         self.signals = Counter("ichat_call_signals", "Signaling messages read from sockets.", registry=registry)
         self.takeovers = Counter("ichat_call_takeovers", "Calls taken over from another owner.", registry=registry)
         self._statuses = Counter("ichat_call_status", "Calls that came to a status.", ["status"], registry=registry)

@@ -245,3 +245,15 @@ async def test_what_is_counted_has_few_names(serve: Serve, http: aiohttp.ClientS
     assert counted == {
         ("GET /it", "200"): 2, ("GET /it", "1003"): 1, ("other", "404"): 3, ("other", "405"): 1,
     }  # fmt: skip
+
+
+async def test_a_failure_that_cannot_be_told_is_one_of_the_server(
+    serve: Serve, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its text has places that nothing fills."""
+    base = await serve(_app(_raising(ApiError(ErrorCode.FIELD_INVALID)), Source.QUERY, Access.OPEN, ()))
+    async with http.get(f"{base}/it", headers={"Accept-Language": "en"}) as got:
+        request_id = got.headers["X-Request-Id"]
+        told = {"status": "error", "code": 500, "message": f"Internal server error ({request_id})"}
+        assert (got.status, await got.json()) == (500, told)
+    assert [record.message for record in caplog.records if record.exc_info] == ["a failure could not be told"]
