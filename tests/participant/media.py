@@ -23,7 +23,6 @@ SOUND_PERIOD = Fraction(60, 1000)
 PICTURE_PERIOD = Fraction(1, 10)
 VIDEO_CLOCK = 90_000
 
-_KEPT = 64
 _SOUND_BITRATE, _PICTURE_BITRATE = 24_000, 120_000
 
 
@@ -34,11 +33,13 @@ class Source(ABC):
         kind: "audio" or "video".
         period: seconds of a frame.
         clock: ticks a second of RTP timestamps.
+        kept: how many of the last frames are kept for listeners who fall behind, as on a machine that is too busy.
     """
 
     kind: str
     period: Fraction
     clock: int
+    kept = 1_000
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -58,7 +59,7 @@ class Source(ABC):
         while self._next <= index:
             self._packets[self._next] = self._encode(self._next)
             self._next += 1
-            if len(self._packets) > _KEPT:
+            if len(self._packets) > self.kept:
                 self._packets.popitem(last=False)
         return self._packets.get(index)
 

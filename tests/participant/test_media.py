@@ -21,6 +21,7 @@ class Ticker(Source):
     kind = "audio"
     period = Fraction(1, 1000)
     clock = 1000
+    kept = 64
 
     def __init__(self) -> None:
         super().__init__()
