@@ -5,37 +5,40 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from server.bus.interface import Bus, BusUnavailable, Post
+from server.bus.interface import Address, Bus, BusUnavailable, Post
 from server.calls.codec import Said, encode_said
 from server.calls.events import Event
 from server.calls.names import INBOX_TTL, MANAGER, call_group
 
 _BATCH = 500
 _RETRY = 0.2
+SEAT_PATIENCE = 5.0
+"""Seconds for which a socket's mailbox may be missing: by then it is noticed that the bus forgot it."""
 
 
 @dataclass(eq=False, slots=True)
 class _Item:
     post: Post
-    posted: Callable[[], None] | None
-    """None: it's for a manager."""
-    call_id: int = 0
-    since: float = 0.0
+    to: Address
+    call_id: int
+    until: float
+    """When it is given up."""
+    done: Callable[[], None] | None = None
 
 
 class Outbox:
     """Posts in the order in which it was told to. What comes while a batch is on its way travels with the next.
 
     A bus in trouble is waited out, so nothing is lost as long as this process lives; then something may come twice.
-    What is said to a manager waits for one if there is none, and nothing overtakes it; `homeless(call_id)` is
-    called so that somebody sees to a manager.
+    What finds no mailbox waits for one, and nothing that is for the same overtakes it: a manager's for as long
+    as a call can be without one (`homeless(call_id)` is called so that somebody sees to one), a socket's for a moment.
     """
 
     def __init__(self, bus: Bus, homeless: Callable[[int], None]) -> None:
         self._bus = bus
         self._homeless = homeless
         self._queue: deque[_Item] = deque()
-        self._waiting: dict[int, list[_Item]] = {}
+        self._waiting: dict[Address, list[_Item]] = {}
         self._again_at = 0.0
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
@@ -43,25 +46,29 @@ class Outbox:
 
     def say(self, call_id: int, event: Event) -> None:
         """Say `event` to the call's manager."""
-        post = Post(call_group(call_id), encode_said(Said(event)), MANAGER)
-        item = _Item(post, None, call_id, asyncio.get_running_loop().time())
-        if call_id in self._waiting:
-            self._waiting[call_id].append(item)
-        else:
-            self._put(item)
+        self._put(call_id, MANAGER, encode_said(Said(event)), INBOX_TTL, None)
 
-    def send(self, post: Post, posted: Callable[[], None]) -> None:
-        """Post to whoever is there; `posted()` is called when that has happened."""
-        self._put(_Item(post, posted))
+    def send(self, call_id: int, name: str, data: bytes, done: Callable[[], None]) -> None:
+        """Post to one of the call's sockets; `done()` is called when that has happened, or was given up."""
+        self._put(call_id, name, data, SEAT_PATIENCE, done)
 
-    def _put(self, item: _Item) -> None:
+    def _put(self, call_id: int, name: str, data: bytes, patience: float, done: Callable[[], None] | None) -> None:
+        group = call_group(call_id)
+        until = asyncio.get_running_loop().time() + patience
+        item = _Item(Post(group, data, name), Address(group, name), call_id, until, done)
+        if item.to in self._waiting:
+            self._waiting[item.to].append(item)
+            return
         self._queue.append(item)
         self._empty.clear()
         self._wake.set()
 
     def forget(self, call_id: int) -> None:
-        """The call is over: nobody needs to hear what waits for its manager."""
-        self._waiting.pop(call_id, None)
+        """The call is over: nobody needs to hear what waits."""
+        group = call_group(call_id)
+        for to in [to for to in self._waiting if to.group == group]:
+            for item in self._waiting.pop(to):
+                _is_done(item)
 
     async def drain(self, seconds: float) -> None:
         """Until everything is said, but no longer than `seconds`."""
@@ -91,7 +98,11 @@ class Outbox:
 
     def _try_again(self, now: float) -> None:
         for items in self._waiting.values():
-            self._queue.extend(item for item in items if item.since > now - INBOX_TTL)
+            for item in items:
+                if item.until > now:
+                    self._queue.append(item)
+                else:
+                    _is_done(item)
         self._waiting.clear()
 
     async def _post(self) -> None:
@@ -101,23 +112,32 @@ class Outbox:
         except BusUnavailable:
             await asyncio.sleep(_RETRY)
             return
-        held: set[int] = set()
+        missing: dict[Address, int] = {}
         for item, count in zip(batch, counts, strict=True):
             self._queue.popleft()
-            if item.posted is not None:
-                item.posted()
-            elif item.call_id in held or not count:
+            if item.to in missing or not count:
                 # also what got through behind one that didn't: it must come after it (and comes twice)
-                held.add(item.call_id)
-                self._waiting.setdefault(item.call_id, []).append(item)
-        if held:
-            self._keep_order(held)
+                missing[item.to] = item.call_id
+                self._waiting.setdefault(item.to, []).append(item)
+            else:
+                _is_done(item)
+        if missing:
+            self._keep_order(missing)
 
-    def _keep_order(self, held: set[int]) -> None:
-        """What was said meanwhile to a manager who wasn't there waits behind what waits."""
+    def _keep_order(self, missing: dict[Address, int]) -> None:
+        """What was told meanwhile for a mailbox that wasn't there waits behind what waits."""
         self._again_at = asyncio.get_running_loop().time() + _RETRY
-        for item in [item for item in self._queue if item.posted is None and item.call_id in held]:
-            self._queue.remove(item)
-            self._waiting[item.call_id].append(item)
-        for call_id in held:
-            self._homeless(call_id)
+        queue, self._queue = self._queue, deque()
+        for item in queue:
+            if item.to in missing:
+                self._waiting[item.to].append(item)
+            else:
+                self._queue.append(item)
+        for to, call_id in missing.items():
+            if to.name == MANAGER:
+                self._homeless(call_id)
+
+
+def _is_done(item: _Item) -> None:
+    if item.done is not None:
+        item.done()

@@ -9,7 +9,7 @@ import asyncio
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from server.bus.interface import Address, BusUnavailable, Mailbox, MailboxLost, MailboxTaken, Post
+from server.bus.interface import Address, BusUnavailable, Mailbox, MailboxLost, MailboxTaken
 from server.calls import view as views
 from server.calls.events import MediaSeen, SocketLost, SocketUp
 from server.calls.names import SEAT_TTL, call_group, seat_name
@@ -69,7 +69,7 @@ class Seat:
         self._heard: dict[int, tuple[int, int]] = {}
         self._number = 0
         self._early: list[tuple[int, str]] = []
-        self._held: list[Post] = []
+        self._held: list[tuple[str, bytes]] = []
         self._unposted = 0
 
     @property
@@ -266,8 +266,8 @@ class Seat:
     def _become_known(self) -> None:
         if self._entry is _Entry.IN:
             self._entry = _Entry.KNOWN
-            for post in self._held:
-                self._seats.outbox.send(post, self._posted)
+            for name, data in self._held:
+                self._seats.outbox.send(self.call_id, name, data, self._posted)
             self._held.clear()
 
     def _states(self, view: View) -> list[str]:
@@ -357,11 +357,11 @@ class Seat:
         self._seats.metrics.signals.inc()
         self._number += 1
         signal = Signal(self.user_id, self._socket, self._number, wire.signaling_frame(self.user_id, message))
-        post = Post(call_group(self.call_id), views.encode_signal(signal), seat_name(to_user_id))
+        name, data = seat_name(to_user_id), views.encode_signal(signal)
         if self._entry is _Entry.KNOWN:
-            self._seats.outbox.send(post, self._posted)
+            self._seats.outbox.send(self.call_id, name, data, self._posted)
         else:
-            self._held.append(post)
+            self._held.append((name, data))
         return None
 
     def _posted(self) -> None:

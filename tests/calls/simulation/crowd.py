@@ -134,6 +134,5 @@ class Crowd:
             return False
         names = {spans[0].server.name, spans[1].server.name}
         return not any(
-            when - 3 <= at <= when + 12 and (what == "flush" or what.partition(" ")[2] in names)
-            for at, what in self.world.troubles
+            when - 3 <= at <= when + 12 and what.partition(" ")[2] in names for at, what in self.world.troubles
         )
