@@ -1,7 +1,7 @@
 """What is asked often takes a number of statements that doesn't grow with the rows."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -11,22 +11,11 @@ from server.clock import SystemClock
 from server.config.settings import Settings
 from server.model.entities import Contact
 from server.store import Store, open_store
-from tests.store.people import befriend, group, register, say
+from tests.store.people import befriend, group, picture, register, say
+from tests.support.mariadb import MariaDb
 
-
-@contextmanager
-def counted() -> Iterator[list[str]]:
-    """Statements that the engines send."""
-    seen: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
+Calls = dict[str, Callable[[], Awaitable[object]]]
+Count = Callable[[Calls], Awaitable[dict[str, int]]]
 
 
 @pytest.fixture
@@ -36,16 +25,51 @@ async def live(settings: Settings) -> AsyncIterator[Store]:
     await store.close()
 
 
-async def _counts(store: Store, calls: dict[str, Callable[[], Awaitable[object]]]) -> dict[str, int]:
-    counts = {}
-    for name, call in calls.items():
-        with counted() as statements:
-            await call()
-        counts[name] = len(statements)
-    return counts
+@pytest.fixture
+def count(backend: str, request: pytest.FixtureRequest) -> Count:
+    """How many statements each call takes: MariaDB is asked for what it got, whoever wrote it."""
+    asked = _by_the_server(request.getfixturevalue("mariadb")) if backend == "mariadb" else _by_the_engines
+
+    async def count(calls: Calls) -> dict[str, int]:
+        return {name: await asked(call) for name, call in calls.items()}
+
+    return count
 
 
-async def test_reads_do_not_grow_with_their_rows(live: Store) -> None:
+Asked = Callable[[Callable[[], Awaitable[object]]], Awaitable[int]]
+
+
+def _by_the_server(server: MariaDb) -> Asked:
+    async def asked(call: Callable[[], Awaitable[object]]) -> int:
+        start = await asyncio.to_thread(_questions, server)
+        between = await asyncio.to_thread(_questions, server)
+        await call()
+        end = await asyncio.to_thread(_questions, server)
+        return (end - between) - (between - start)
+
+    return asked
+
+
+def _questions(server: MariaDb) -> int:
+    """Statements that the server got from clients so far."""
+    return int(server.execute("SHOW GLOBAL STATUS LIKE 'Questions'")[0][1])
+
+
+async def _by_the_engines(call: Callable[[], Awaitable[object]]) -> int:
+    seen: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        await call()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    return len(seen)
+
+
+async def test_reads_do_not_grow_with_their_rows(live: Store, count: Count) -> None:
     me = await register(live, "reader")
 
     async def grow(number: int) -> Contact:
@@ -58,7 +82,7 @@ async def test_reads_do_not_grow_with_their_rows(live: Store) -> None:
             await live.contacts.request(await register(live), me)
         return contacts[0]
 
-    def calls(contact: Contact) -> dict[str, Callable[[], Awaitable[object]]]:
+    def calls(contact: Contact) -> Calls:
         return {
             "history": lambda: live.messages.history(contact.room_id, None, 100, me),
             "sync": lambda: live.deliveries.sync(me, 0, None, 50),
@@ -74,27 +98,53 @@ async def test_reads_do_not_grow_with_their_rows(live: Store) -> None:
             "requested": lambda: live.contacts.requests_changed_since([me], contact.created_at),
         }
 
-    few = await _counts(live, calls(await grow(2)))
-    many = await _counts(live, calls(await grow(12)))
+    few = await count(calls(await grow(2)))
+    many = await count(calls(await grow(12)))
     assert many == few
-    assert {name: count for name, count in many.items() if count != 1} == {"search": 2}
+    assert {name: number for name, number in many.items() if number != 1} == {"search": 2}
 
 
-async def test_a_send_to_a_hundred_takes_as_many_statements_as_one_to_two(live: Store) -> None:
+async def test_a_send_to_a_hundred_takes_as_many_statements_as_one_to_two(live: Store, count: Count) -> None:
     two, hundred = (await group(live, 2))[0], (await group(live, 100))[0]
-    counts = await _counts(live, {"two": lambda: say(live, two), "hundred": lambda: say(live, hundred)})
-    assert counts["hundred"] == counts["two"]
-    assert counts["hundred"] <= 7
+
+    def sends(contact: Contact) -> Calls:
+        return {
+            "alone": lambda: say(live, contact),
+            "together": lambda: asyncio.gather(*(say(live, contact) for _ in range(10))),
+            "an image": lambda: live.messages.send(picture(contact, "https://example.org/a.png")),
+        }
+
+    for call in sends(two).values():  # connections are made
+        await call()
+    few, many = await count(sends(two)), await count(sends(hundred))
+    assert many == few
+    assert max(many.values()) <= 14  # the first of ten goes alone, the others together
 
 
-async def test_making_a_group_of_a_hundred_takes_as_many_statements_as_one_of_two(live: Store) -> None:
+async def test_changes_take_as_many_statements_for_a_hundred_as_for_two(live: Store, count: Count) -> None:
+    clock = SystemClock()
+
+    async def changes(contact: Contact) -> Calls:
+        sent = [(await live.messages.send(picture(contact, thumbnail="file/t"))).message for _ in range(2)]
+        me, (first, second) = contact.owner_id, [message.message_id for message in sent]
+        return {
+            "revoke": lambda: live.messages.revoke(first, me, clock.now()),
+            "fill in": lambda: live.messages.fill_image(second, me, "file/i", clock.now()),
+        }
+
+    two, hundred = (await group(live, 2))[0], (await group(live, 100))[0]
+    for call in (await changes(two)).values():  # connections are made
+        await call()
+    assert await count(await changes(hundred)) == await count(await changes(two))
+
+
+async def test_making_a_group_of_a_hundred_takes_as_many_statements_as_one_of_two(live: Store, count: Count) -> None:
     owner = await register(live)
     ids = [(await befriend(live, owner, await register(live))).contact_id for _ in range(99)]
-    counts = await _counts(
-        live,
+    counts = await count(
         {
             "two": lambda: live.groups.create(owner, "g", "", ids[:1]),
             "hundred": lambda: live.groups.create(owner, "g", "", ids),
-        },
+        }
     )
     assert counts["hundred"] == counts["two"]
