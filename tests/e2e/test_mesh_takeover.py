@@ -12,6 +12,7 @@ from tests.participant.mesh import MeshPage
 from tests.participant.person import Person
 from tests.participant.pulse import Pulse
 from tests.support.call import Reason, State
+from tests.support.calling import assert_healthy
 from tests.support.cluster import Cluster
 from tests.support.notification import PATIENCE
 from tests.support.register import Register
@@ -56,12 +57,13 @@ async def wait_until_back(person: Person, pages: Sequence[MeshPage]) -> None:
         await page.wait_for_state(person.user_id, State.ONLINE)
 
 
-async def leave(people: Sequence[Person]) -> None:
-    """All hang up but the last, for whom the call is over then."""
+async def leave(people: Sequence[Person], cluster: Cluster) -> None:
+    """All hang up but the last, for whom the call is over then. Nothing of it is left behind."""
     for person in people[:-1]:
         await person.hang_up()
     for person in people:
         assert await person.page.wait_over() is Reason.NORMAL
+    await assert_healthy(cluster)
 
 
 @on("shared")
@@ -80,7 +82,7 @@ async def test_the_owner_is_killed(own_cluster: Cluster, register_own: Register)
             await ann.page.renegotiate(ben.user_id)
             await cleo.page.renegotiate(ann.user_id)
         assert [page.connections for page in pages] == [2, 1, 1]
-        await leave(people)
+        await leave(people, own_cluster)
 
 
 @on("embedded")
@@ -97,4 +99,4 @@ async def test_the_only_process_is_killed_and_comes_back(own_cluster: Cluster, r
                 await wait_until_back(person, pages)
             await ann.page.renegotiate(ben.user_id)
             await ben.page.renegotiate(ann.user_id)
-        await leave(people)
+        await leave(people, own_cluster)
