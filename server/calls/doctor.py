@@ -5,18 +5,22 @@ other, so only what is found twice, some seconds apart, is wrong (`lasting`).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from server.bus.interface import Bus
 from server.calls.codec import Record, decode_record
-from server.calls.names import CALL_PREFIX, MANAGER, STATE_KEY, call_of, seat_name
+from server.calls.names import CALL_PREFIX, INBOX_TTL, MANAGER, STATE_KEY, call_of, seat_name
 from server.calls.state import CallState, Rules, is_durable, next_deadline
+from server.clock import epoch_millis
 from server.model.entities import Call
 from server.model.enums import CallStatus, UserState
 
 _OVERDUE = 30_000
 """Milliseconds after which a deadline that passed is overdue: until then its call may be on its way to a new owner."""
+
+_LINGER = int((INBOX_TTL + 10.0) * 1000)
+"""Milliseconds for which mailboxes whose readers are gone may outlive their call."""
 
 
 class Finding(NamedTuple):
@@ -164,6 +168,8 @@ def _bus(facts: Facts) -> Iterator[Finding]:
         if call is None:
             yield from _left(call_id, held, "there is no such call")
         elif call.row.status is CallStatus.END:
+            if call.row.end_time is not None and epoch_millis(call.row.end_time) + _LINGER > facts.now:
+                held = replace(held, mailboxes=frozenset())
             yield from _left(call_id, held, "it has ended")
         else:
             yield from _open_on_bus(call_id, call, held)

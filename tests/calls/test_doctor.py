@@ -167,6 +167,10 @@ FINDINGS: list[tuple[Callable[[], Facts], list[str]]] = [
     ),
     (
         lambda: with_bus(2, LEFT_BY_ENDED),
+        ["2 has a key on the bus, state, but it has ended", "2 has an owner, but it has ended"],
+    ),
+    (
+        lambda: replace(with_bus(2, LEFT_BY_ENDED), now=NOW + 70_000),
         [
             "2 has a key on the bus, state, but it has ended",
             "2 has a mailbox, 13, but it has ended",

@@ -209,9 +209,7 @@ class CallPage:
             self._changed.notify_all()
 
 
-async def wait_for_status(
-    account: Account, call_id: int, status: Status, timeout: float = PATIENCE
-) -> dict[str, object]:
+async def wait_for_status(account: Account, call_id: int, status: Status, timeout: float = PATIENCE) -> JsonObject:
     """The Call, once it has come to `status` (or further)."""
     async with asyncio.timeout(timeout):
         while True:
