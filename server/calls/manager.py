@@ -244,12 +244,12 @@ class Manager:
                 self._behind_at = self._office.now() + _BEHIND
         owed, self._owed = self._owed, Owed()
         await self._post(owed, views=changed)
+        for user_id in owed.handled:
+            await self._office.notifier.call_handled(user_id, self._call.call_id)
         if owed.status:
             await self._office.notifier.deliver(deliveries)
             if self._call.status is CallStatus.READY:
                 self._office.metrics.rang(self._call, self._office.now())
-        for user_id in owed.handled:
-            await self._office.notifier.call_handled(user_id, self._call.call_id)
 
     def _record(self) -> Record:
         return Record(self._lease.fence, self._call, self._owed, self._seq, self._unsaved, self._noted)
