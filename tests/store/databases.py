@@ -23,9 +23,9 @@ def connected(settings: Settings) -> Iterator[Connection]:
     engine.dispose()
 
 
-def run_script(database: Mysql, script: str) -> None:
-    """Many statements, `;` between them."""
-    connection = pymysql.connect(
+def session(database: Mysql) -> "pymysql.Connection[Any]":
+    """A connection of a test's own. Without TLS, which costs 20 ms."""
+    return pymysql.connect(
         host=database.host,
         port=database.port,
         user=database.user,
@@ -34,8 +34,13 @@ def run_script(database: Mysql, script: str) -> None:
         charset="utf8mb4",
         client_flag=CLIENT.MULTI_STATEMENTS,
         autocommit=True,
+        ssl_disabled=True,
     )
-    with connection, connection.cursor() as cursor:
+
+
+def run_script(database: Mysql, script: str) -> None:
+    """Many statements, `;` between them."""
+    with session(database) as connection, connection.cursor() as cursor:
         cursor.execute(script)
         while cursor.nextset():
             pass

@@ -117,7 +117,8 @@ class MariaDb:
         return False
 
     def _admin(self) -> "pymysql.Connection[Any]":
-        return pymysql.connect(host=self.host, port=self.port, user="root", autocommit=True, connect_timeout=5)
+        where = {"host": self.host, "port": self.port, "user": "root"}
+        return pymysql.connect(**where, autocommit=True, connect_timeout=5, ssl_disabled=True)  # TLS costs 20 ms
 
     def execute(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
         """As the administrator, outside of any database."""
