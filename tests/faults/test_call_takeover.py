@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
@@ -13,11 +12,12 @@ from tests.faults.talk import talking
 from tests.support.account import Account
 from tests.support.call import CallsApi, Reason, State, Status
 from tests.support.call_page import CallPage, wait_for_status
-from tests.support.calling import Room, assert_healthy, group, pages, pair
+from tests.support.calling import Room, assert_healthy, calls_and_sockets, group, pages, pair
 from tests.support.cluster import Cluster, open_cluster
 from tests.support.mariadb import MariaDb
 from tests.support.notification import PATIENCE
 from tests.support.register import Register, register_with
+from tests.support.server import ServerProcess
 
 TAKEOVER = 5.0
 """Seconds within which another process has the call, on a machine that has nothing else to do."""
@@ -25,8 +25,22 @@ SLACK = 5.0
 """And what a loaded machine may add."""
 
 
-def on(backend: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("own_cluster", [backend], indirect=True)
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, mariadb: MariaDb) -> Iterator[Cluster]:
+    """One for all tests of this module; each leaves it healthy."""
+    with open_cluster("shared", tmp_path_factory.mktemp("calls"), processes=3, mariadb=mariadb) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def cluster(shared: Cluster) -> AsyncIterator[Cluster]:
+    yield shared
+    await shared.start()  # whatever a test that failed has left
+
+
+@pytest.fixture
+def register(cluster: Cluster, http: aiohttp.ClientSession) -> Register:
+    return register_with(cluster, http)
 
 
 async def takeovers(account: Account, call_id: int) -> list[float]:
@@ -65,11 +79,10 @@ async def people_of_two_servers(register: Register) -> Room:
     return Room(people, {one.user_id: int((await one.group_contact("friends"))["contactId"]) for one in people})
 
 
-@on("shared")
-async def test_the_owner_is_killed(own_cluster: Cluster, register_own: Register) -> None:
+async def test_the_owner_is_killed(cluster: Cluster, register: Register) -> None:
     """Those at another process notice nothing; those who were at the owner come back by themselves."""
-    victim, survivor = own_cluster.servers
-    room = await people_of_two_servers(register_own)
+    victim, survivor, _ = cluster.servers
+    room = await people_of_two_servers(register)
     ann, ben, cleo = room.people
     call_id = await room.ready_call(ann, ben, cleo)
     async with pages(call_id, ann, ben, cleo) as (anns, bens, cleos):
@@ -89,18 +102,17 @@ async def test_the_owner_is_killed(own_cluster: Cluster, register_own: Register)
             talk.assert_in_order(anns, page)
             assert page.closings == []
             assert page.connections == 1
-        await assert_healthy(own_cluster)
+        await assert_healthy(cluster)
         for page in (anns, bens):
             await page.hang_up()
         assert await cleos.wait_over() is Reason.NORMAL
-    await assert_healthy(own_cluster)
+    await assert_healthy(cluster)
 
 
-@on("shared")
-async def test_the_state_outlives_the_owner(own_cluster: Cluster, register_own: Register) -> None:
+async def test_the_state_outlives_the_owner(cluster: Cluster, register: Register) -> None:
     """Who rejected, who rings still, who is reserved, how long it has rung: all is as before."""
-    victim, survivor = own_cluster.servers
-    room = await group(register_own, 5)
+    victim, survivor, _ = cluster.servers
+    room = await group(register, 5)
     people = [Account(one.api.at(survivor.base), one.user_id, one.username) for one in room.people]
     ann, ben, cleo, dan, eve = people
     call_id = await room.ready_call(room.people[0], ben, cleo, dan)
@@ -132,35 +144,44 @@ async def test_the_state_outlives_the_owner(own_cluster: Cluster, register_own: 
     call = await CallsApi(eve.api.with_token(ann.api.token)).get(call_id)
     assert (call["status"], call["endReason"]) == (Status.END, Reason.NORMAL)
     await victim.start()
-    await assert_healthy(own_cluster)
+    await assert_healthy(cluster)
 
 
-@on("shared")
-async def test_owners_are_killed_one_after_the_other(own_cluster: Cluster, register_own: Register) -> None:
-    first, second = own_cluster.servers
-    room = await pair(register_own)
+async def owner(cluster: Cluster) -> ServerProcess:
+    """The server that manages the only call there is."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            for server in cluster.servers:
+                if (await calls_and_sockets(server))[0]:
+                    return server
+            await asyncio.sleep(0.05)
+
+
+async def test_owners_are_killed_one_after_the_other(cluster: Cluster, register: Register) -> None:
+    room = await pair(register)
     call_id = await room.ready_call(*room.people)
     async with pages(call_id, *room.people, retry=0.5) as (anns, bens):
         async with talking(anns, bens) as talk:
-            for victim, survivor in ((first, second), (second, first), (first, second)):
+            for count in (1, 2, 3):
+                victim = await owner(cluster)
+                survivor = next(server for server in cluster.servers if server is not victim)
                 for page in (anns, bens):
                     page.api = page.api.at(survivor.base)
                 victim.kill()
+                await wait_for_takeover(Account(anns.api, anns.user_id, ""), call_id, count)
                 await talk.progress()
                 await victim.start()
         talk.assert_in_order(anns, bens)
         talk.assert_in_order(bens, anns)
-        assert len(await takeovers(room.people[0], call_id)) >= 2
         await anns.hang_up()
         assert await bens.wait_over() is Reason.NORMAL
-    await assert_healthy(own_cluster)
+    await assert_healthy(cluster)
 
 
-@on("shared")
-async def test_the_owner_is_told_to_stop(own_cluster: Cluster, register_own: Register) -> None:
+async def test_the_owner_is_told_to_stop(cluster: Cluster, register: Register) -> None:
     """The call is handed over: whoever asks its manager meanwhile hardly notices."""
-    victim, survivor = own_cluster.servers
-    room = await people_of_two_servers(register_own)
+    victim, survivor, _ = cluster.servers
+    room = await people_of_two_servers(register)
     ann, ben, cleo = room.people
     call_id = await room.ready_call(ann, ben, cleo)
     slowest = 0.0
@@ -184,11 +205,27 @@ async def test_the_owner_is_told_to_stop(own_cluster: Cluster, register_own: Reg
             await page.hang_up()
         assert await cleos.wait_over() is Reason.NORMAL
     assert slowest < 1.5, f"{slowest} s"  # after two it would have been asked again
-    await assert_healthy(own_cluster)
+    await assert_healthy(cluster)
+
+
+async def test_many_calls_of_a_killed_owner(cluster: Cluster, register: Register) -> None:
+    """Each is taken over by one of the others, which share them."""
+    victim, survivor, _ = cluster.servers
+    rooms = [await pair(register) for _ in range(12)]
+    calls = [await room.ready_call(*room.people) for room in rooms]
+    victim.kill()
+    killed = time.time()
+    for room, call_id in zip(rooms, calls, strict=True):
+        caller = Account(room.people[0].api.at(survivor.base), room.people[0].user_id, "")
+        assert await wait_for_takeover(caller, call_id) - killed < TAKEOVER + SLACK
+        await CallsApi(caller.api).hang_up(call_id)
+        assert (await wait_for_status(caller, call_id, Status.END))["endReason"] == Reason.CANCELLED
+    await victim.start()
+    await assert_healthy(cluster)
 
 
 @pytest.mark.parametrize("way", ["killed", "told to stop"])
-@on("embedded")
+@pytest.mark.parametrize("own_cluster", ["embedded"], indirect=True)
 async def test_the_only_process_comes_back(own_cluster: Cluster, register_own: Register, way: str) -> None:
     """With it the people, and the call goes on where it was."""
     (server,) = own_cluster.servers
@@ -220,7 +257,7 @@ async def test_the_only_process_comes_back(own_cluster: Cluster, register_own: R
 
 
 @pytest.mark.settings(ICHAT_CALLS_HEARTBEAT_TIMEOUT="3", ICHAT_CALLS_RING="12")
-@on("embedded")
+@pytest.mark.parametrize("own_cluster", ["embedded"], indirect=True)
 async def test_the_only_process_comes_back_and_the_people_do_not(own_cluster: Cluster, register_own: Register) -> None:
     """Calls end in order: those that were active by the loss of their people, those that rang by the time."""
     (server,) = own_cluster.servers
@@ -242,27 +279,3 @@ async def test_the_only_process_comes_back_and_the_people_do_not(own_cluster: Cl
     for room in (active, ringing, created):
         await CallsApi(room.people[1].api).hang_up(await room.ready_call(room.people[1], room.people[0]))
     await assert_healthy(own_cluster)
-
-
-@pytest.fixture
-def three(tmp_path: Path, mariadb: MariaDb) -> Iterator[Cluster]:
-    with open_cluster("shared", tmp_path, processes=3, mariadb=mariadb) as cluster:
-        yield cluster
-
-
-async def test_many_calls_of_a_killed_owner(three: Cluster, http: aiohttp.ClientSession) -> None:
-    """Each is taken over by one of the others, which share them."""
-    register = register_with(three, http)
-    victim = three.servers[0]
-    rooms = [await pair(register) for _ in range(12)]
-    calls = [await room.ready_call(*room.people) for room in rooms]
-    elsewhere = three.servers[1].base
-    victim.kill()
-    killed = time.time()
-    for room, call_id in zip(rooms, calls, strict=True):
-        caller = Account(room.people[0].api.at(elsewhere), room.people[0].user_id, "")
-        assert await wait_for_takeover(caller, call_id) - killed < TAKEOVER + SLACK
-        await CallsApi(caller.api).hang_up(call_id)
-        assert (await wait_for_status(caller, call_id, Status.END))["endReason"] == Reason.CANCELLED
-    await victim.start()
-    await assert_healthy(three)

@@ -17,6 +17,7 @@ from tests.support.call_page import CallPage, wait_for_status
 from tests.support.cluster import Cluster
 from tests.support.notification import PATIENCE, Kind, Notification, NotificationSocket
 from tests.support.register import Register
+from tests.support.server import ServerProcess
 
 HEALING = 90.0
 """Seconds within which everything left behind by the dead has run out."""
@@ -111,12 +112,12 @@ async def assert_healthy(cluster: Cluster, *, timeout: float = HEALING) -> None:
 
 async def _counts(cluster: Cluster) -> tuple[int, int]:
     """Calls managed and call sockets open, of all servers together."""
-    managed = sockets = 0
-    async with aiohttp.ClientSession() as http:
-        for server in cluster.servers:
-            if server.running:
-                async with http.get(f"{server.base}/metrics") as got:
-                    metrics = dict(line.rsplit(" ", 1) for line in (await got.text()).splitlines() if line[:1] != "#")
-                managed += int(float(metrics["ichat_calls_managed"]))
-                sockets += int(float(metrics["ichat_call_sockets"]))
-    return managed, sockets
+    counts = [await calls_and_sockets(server) for server in cluster.servers if server.running]
+    return sum(managed for managed, _ in counts), sum(sockets for _, sockets in counts)
+
+
+async def calls_and_sockets(server: ServerProcess) -> tuple[int, int]:
+    """How many calls a server manages, and how many call sockets are open there, as its metrics tell."""
+    async with aiohttp.ClientSession() as http, http.get(f"{server.base}/metrics") as got:
+        metrics = dict(line.rsplit(" ", 1) for line in (await got.text()).splitlines() if line[:1] != "#")
+    return int(float(metrics["ichat_calls_managed"])), int(float(metrics["ichat_call_sockets"]))
