@@ -1,7 +1,10 @@
 """A lease of an in-process bus: it holds as long as its handle lives and reaches the hub."""
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
+
+from server.bus.memory_hub import now
 
 if TYPE_CHECKING:
     from server.bus.memory import MemoryBus
@@ -18,15 +21,19 @@ class MemoryLease:
         self._lost = asyncio.Event()
         self._released = False
         self._end: asyncio.TimerHandle | None = None
+        self._until = math.inf
+        """When it runs out, while it can't be renewed."""
 
     @property
     def held(self) -> bool:
-        return not self._released and not self._lost.is_set()
+        return not self._released and not self._lost.is_set() and now() < self._until
 
     async def wait_lost(self) -> None:
         await self._lost.wait()
 
     async def put(self, key: str, value: bytes, ttl: float) -> bool:
+        if not self.held:
+            return False
         await self._bus.pass_through("lease_put")
         if not self.held or not self._bus.hub.holds(self.group, self.fence):
             return False
@@ -45,6 +52,7 @@ class MemoryLease:
 
     def let_expire(self) -> None:
         """The handle can't renew it any more."""
+        self._until = min(self._until, now() + self._ttl)  # not later than in the hub, where it is another's then
         self._bus.hub.lease_runs_out(self.group, self.fence, self._ttl)
         if self._end is None:
             self._end = asyncio.get_running_loop().call_later(self._ttl, self._lose)
@@ -54,8 +62,12 @@ class MemoryLease:
         if self._end is not None:
             self._end.cancel()
             self._end = None
-        if self._lost.is_set() or self._released:
+        if self._released:
             return
+        if not self.held:
+            self._lose()
+            return
+        self._until = math.inf
         if not self._bus.hub.renew(self.group, self._bus.process_id, self.fence):
             self._lose()
 
