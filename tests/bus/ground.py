@@ -58,7 +58,8 @@ class Ground(ABC):
         """End a handle as the death of its process does."""
 
     @abstractmethod
-    async def handle_with_line(self) -> tuple[Bus, Line]: ...
+    async def handle_with_line(self, timeout: float = PATIENCE) -> tuple[Bus, Line]:
+        """`timeout`: that of a round trip, where it takes one."""
 
     @abstractmethod
     def flush(self) -> None:
@@ -86,7 +87,7 @@ class MemoryGround(Ground):
         assert isinstance(bus, MemoryBus)
         bus.kill()
 
-    async def handle_with_line(self) -> tuple[Bus, Line]:
+    async def handle_with_line(self, timeout: float = PATIENCE) -> tuple[Bus, Line]:
         bus = self.new()
         return await self._started(bus), _MemoryLine(bus)
 
@@ -126,10 +127,10 @@ class RedisGround(Ground):
         assert isinstance(bus, RedisBus)
         await bus.kill()
 
-    async def handle_with_line(self) -> tuple[Bus, "ProxyLine"]:
+    async def handle_with_line(self, timeout: float = PATIENCE) -> tuple[Bus, "ProxyLine"]:
         assert isinstance(self.server, RedisServer), "the others tell their clients where to connect"
         line = ProxyLine(await self._stack.enter_async_context(Proxy(self.server.port)))
-        settings = self.server.settings(prefix=self._prefix, timeout=self._timeout, db=self._db, port=line.port)
+        settings = self.server.settings(prefix=self._prefix, timeout=timeout, db=self._db, port=line.port)
         return await self._started(RedisBus(settings, SystemClock())), line
 
     def flush(self) -> None:

@@ -32,6 +32,13 @@ async def asked_until(question: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(_POLL)
 
 
+async def until_available(bus: Bus) -> None:
+    async def available() -> bool:
+        return await bus.ping() >= 0
+
+    await asked_until(available)
+
+
 async def until_gone(bus: Bus, address: Address) -> None:
     """Returns once the mailbox has run out."""
 
