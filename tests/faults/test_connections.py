@@ -100,23 +100,22 @@ async def _read_to_its_end(socket: NotificationSocket, seen: set[str]) -> None:
                 await _read_some(socket, seen)
 
 
-@pytest.mark.settings(ICHAT_SESSIONS_SILENCE="3", ICHAT_SESSIONS_SLOW_READER_TIMEOUT="2")
 async def test_a_half_open_connection_is_noticed_and_its_session_waits(
-    own_cluster: Cluster, register_own: Register, http: aiohttp.ClientSession
+    impatient: Cluster, register_impatient: Register, http: aiohttp.ClientSession
 ) -> None:
     """The network swallows everything and tells nobody. The server lets go of such a connection by itself, and
     what was written into it comes again."""
-    ann, ben = await register_own(), await register_own(server=1)
+    ann, ben = await register_impatient(), await register_impatient(server=1)
     contact_id = await ann.befriend(ben)
-    async with Proxy(own_cluster.servers[-1].port) as proxy:
+    async with Proxy(impatient.servers[-1].port) as proxy:
         behind = Account(ben.api.at(proxy.base), ben.user_id, ben.username)
         socket = await behind.api.connect()
         session_id = (await socket.opening()).session_id
-        assert await open_sockets(http, own_cluster.bases[-1]) == 1
+        assert await open_sockets(http, impatient.bases[-1]) == 1
         proxy.freeze()
         sent = [await ann.api.send(contact_id, f"into the void {number}") for number in range(5)]
         async with asyncio.timeout(30):
-            while await open_sockets(http, own_cluster.bases[-1]) > 0:
+            while await open_sockets(http, impatient.bases[-1]) > 0:
                 await asyncio.sleep(0.1)
         again = await ben.api.connect(session_id)
         assert (await again.opening()).resumed

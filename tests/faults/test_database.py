@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
@@ -10,20 +10,17 @@ import aiohttp
 import pytest
 
 from tests.faults.chatter import Chatter, assert_nothing_lost, chatting
-from tests.support.cluster import Cluster, open_cluster
+from tests.support.cluster import Cluster
 from tests.support.frontend import FrontendClient
 from tests.support.notification import PATIENCE
-from tests.support.register import Register, register_with
+from tests.support.register import Register
 
 ANSWER_LIMIT = 15.0
 """Seconds for any answer while the database is in trouble: its own time limits and a bounded number of tries."""
 
 
-@pytest.fixture
-def mariadb_cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Two servers whose MariaDB this test may kill."""
-    with open_cluster("shared", tmp_path, settings={"ICHAT_MYSQL_TIMEOUT": "2"}) as cluster:
-        yield cluster
+on_mariadb = pytest.mark.parametrize("_mortal", ["shared"], indirect=True)
+on_sqlite = pytest.mark.parametrize("_mortal", ["embedded"], indirect=True)
 
 
 @asynccontextmanager
@@ -58,41 +55,46 @@ async def refused_sends(chatter: Chatter, count: int) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_mariadb_killed_and_restarted(mariadb_cluster: Cluster, http: aiohttp.ClientSession) -> None:
-    async with conversation(register_with(mariadb_cluster, http), mariadb_cluster) as (chatter, _):
+@on_mariadb
+async def test_mariadb_killed_and_restarted(
+    mortal: Cluster, register_mortal: Register, http: aiohttp.ClientSession
+) -> None:
+    async with conversation(register_mortal, mortal) as (chatter, _):
         for _ in range(2):
-            await asyncio.to_thread(mariadb_cluster.mariadb.kill)
+            await asyncio.to_thread(mortal.mariadb.kill)
             await refused_sends(chatter, 2)
-            await assert_not_ready(http, mariadb_cluster)
-            await asyncio.to_thread(mariadb_cluster.mariadb.start)
+            await assert_not_ready(http, mortal)
+            await asyncio.to_thread(mortal.mariadb.start)
             await chatter.progress(20)
 
 
-async def test_mariadb_restarted_in_order(mariadb_cluster: Cluster, http: aiohttp.ClientSession) -> None:
-    async with conversation(register_with(mariadb_cluster, http), mariadb_cluster) as (chatter, _):
-        await asyncio.to_thread(mariadb_cluster.mariadb.stop)
-        await asyncio.to_thread(mariadb_cluster.mariadb.start)
+@on_mariadb
+async def test_mariadb_restarted_in_order(mortal: Cluster, register_mortal: Register) -> None:
+    async with conversation(register_mortal, mortal) as (chatter, _):
+        await asyncio.to_thread(mortal.mariadb.stop)
+        await asyncio.to_thread(mortal.mariadb.start)
         await chatter.progress(20)
 
 
-async def test_mariadb_stalled(mariadb_cluster: Cluster, http: aiohttp.ClientSession) -> None:
-    async with conversation(register_with(mariadb_cluster, http), mariadb_cluster) as (chatter, _):
-        mariadb_cluster.mariadb.stall()
+@on_mariadb
+async def test_mariadb_stalled(mortal: Cluster, register_mortal: Register) -> None:
+    async with conversation(register_mortal, mortal) as (chatter, _):
+        mortal.mariadb.stall()
         await refused_sends(chatter, 2)
-        mariadb_cluster.mariadb.resume()
+        mortal.mariadb.resume()
         await chatter.progress(20)
 
 
+@on_mariadb
 async def test_who_connects_while_mariadb_is_away_is_let_in_afterwards(
-    mariadb_cluster: Cluster, http: aiohttp.ClientSession
+    mortal: Cluster, register_mortal: Register
 ) -> None:
-    register = register_with(mariadb_cluster, http)
-    ann, ben = await register(), await register(server=1)
+    ann, ben = await register_mortal(), await register_mortal(server=1)
     sent = await ann.api.send(await ann.befriend(ben), "before")
-    await asyncio.to_thread(mariadb_cluster.mariadb.kill)
+    await asyncio.to_thread(mortal.mariadb.kill)
     device = ben.frontend()
     async with asyncio.TaskGroup() as group:
-        group.create_task(_start_once_refused(mariadb_cluster, device))
+        group.create_task(_start_once_refused(mortal, device))
         async with device:
             await device.wait_for_message(sent["messageId"])
 
@@ -104,11 +106,10 @@ async def _start_once_refused(cluster: Cluster, device: FrontendClient) -> None:
     await asyncio.to_thread(cluster.mariadb.start)
 
 
-@pytest.mark.settings(ICHAT_SQLITE_TIMEOUT="1")
-@pytest.mark.parametrize("own_cluster", ["embedded"], indirect=True)
-async def test_sqlite_locked_by_somebody_else(own_cluster: Cluster, register_own: Register, tmp_path: Path) -> None:
-    (file,) = (tmp_path / "data").glob("*.db")
-    async with conversation(register_own, own_cluster) as (chatter, _):
+@on_sqlite
+async def test_sqlite_locked_by_somebody_else(mortal: Cluster, register_mortal: Register) -> None:
+    (file,) = Path(mortal.servers[0].environ["ICHAT_DATA_DIR"]).glob("*.db")
+    async with conversation(register_mortal, mortal) as (chatter, _):
         with closing(sqlite3.connect(file, isolation_level=None)) as intruder:
             intruder.execute("BEGIN IMMEDIATE")
             await refused_sends(chatter, 2)

@@ -37,12 +37,11 @@ async def bystanders(register: Register) -> tuple[Chatter, Account]:
     return Chatter(ann, await ann.befriend(ben), stubborn=False, pause=0.02), ben
 
 
-@pytest.mark.settings(ICHAT_SESSIONS_SLOW_READER_TIMEOUT="1")
 async def test_a_client_that_stops_reading_is_disconnected_and_can_come_back(
-    own_cluster: Cluster, register_own: Register, http: aiohttp.ClientSession
+    impatient: Cluster, register_impatient: Register, http: aiohttp.ClientSession
 ) -> None:
-    server = own_cluster.servers[0]
-    ann, ben = await register_own(server=1), await register_own()
+    server = impatient.servers[0]
+    ann, ben = await register_impatient(server=1), await register_impatient()
     contact_id = await ann.befriend(ben)
     stuck = await RawSocket.open(server.port, receive_buffer=4096)
     session_id = await stuck.log_in(ben.api.token)

@@ -14,12 +14,12 @@ from tests.support.register import Register
 ROUNDS = 3
 
 
-async def test_nothing_answered_is_lost_when_the_server_is_killed(own_cluster: Cluster, register_own: Register) -> None:
+async def test_nothing_answered_is_lost_when_the_server_is_killed(mortal: Cluster, register_mortal: Register) -> None:
     """Receivers: one that resumes its session, one that always opens a new one and syncs, one that only looks when all
     is over, and, where there is a second server that lives on, one that is connected there all the time."""
-    victim, last = own_cluster.servers[0], own_cluster.servers[-1]
-    ben = await register_own()
-    senders = [await register_own() for _ in range(6)]
+    victim, last = mortal.servers[0], mortal.servers[-1]
+    ben = await register_mortal()
+    senders = [await register_mortal() for _ in range(6)]
     chatters = [
         Chatter(sender, await sender.befriend(ben), stubborn=number % 2 == 0) for number, sender in enumerate(senders)
     ]
@@ -43,14 +43,14 @@ async def test_nothing_answered_is_lost_when_the_server_is_killed(own_cluster: C
             assert devices[2].closings == []
 
 
-@pytest.mark.parametrize("own_cluster", ["shared"], indirect=True)
-async def test_killed_between_the_commit_and_the_notification(own_cluster: Cluster, register_own: Register) -> None:
+@pytest.mark.parametrize("_mortal", ["shared"], indirect=True)
+async def test_killed_between_the_commit_and_the_notification(mortal: Cluster, register_mortal: Register) -> None:
     """The sender's server is cut off from Redis, so that nobody hears of what it commits; then it dies. A receiver who
     is connected elsewhere all the while gets it at the next heartbeat."""
-    victim, other = own_cluster.servers
-    ann, ben = await register_own(), await register_own(server=1)
+    victim, other = mortal.servers
+    ann, ben = await register_mortal(), await register_mortal(server=1)
     contact_id = await ann.befriend(ben)
-    async with Proxy(own_cluster.redis.port) as to_redis, ben.frontend(heartbeat=0.2) as device:
+    async with Proxy(mortal.redis.port) as to_redis, ben.frontend(heartbeat=0.2) as device:
         victim.kill()
         victim.environ["ICHAT_REDIS_PORT"] = to_redis.base.rpartition(":")[2]
         await victim.start()
@@ -59,6 +59,7 @@ async def test_killed_between_the_commit_and_the_notification(own_cluster: Clust
         to_redis.freeze()
         untold = [await ann.api.send(contact_id, f"committed {number}") for number in range(3)]
         victim.kill()
+        victim.environ["ICHAT_REDIS_PORT"] = str(mortal.redis.port)
         await device.wait_for_message(untold[-1]["messageId"])
         assert device.came == [1, 2, 3, 4]
         assert device.closings == []
@@ -68,11 +69,9 @@ async def test_killed_between_the_commit_and_the_notification(own_cluster: Clust
     assert other.running
 
 
-async def test_a_server_that_is_told_to_stop_finishes_what_it_began(
-    own_cluster: Cluster, register_own: Register
-) -> None:
-    victim = own_cluster.servers[0]
-    ann, ben = await register_own(), await register_own()
+async def test_a_server_that_is_told_to_stop_finishes_what_it_began(mortal: Cluster, register_mortal: Register) -> None:
+    victim = mortal.servers[0]
+    ann, ben = await register_mortal(), await register_mortal()
     chatter = Chatter(ann, await ann.befriend(ben), stubborn=False)
     async with ben.frontend() as device:
         async with chatting(chatter):

@@ -16,7 +16,7 @@ from tests.support.frontend import FrontendClient
 from tests.support.notification import PATIENCE
 from tests.support.register import Register
 
-pytestmark = pytest.mark.parametrize("own_cluster", ["shared"], indirect=True)
+pytestmark = pytest.mark.parametrize("_mortal", ["shared"], indirect=True)
 
 ANSWER_LIMIT = 5.0
 """Seconds for any answer while Redis is in trouble."""
@@ -68,42 +68,42 @@ async def conversation(register: Register, cluster: Cluster) -> AsyncIterator[Sc
         assert [device.closings for device in devices] == [[], []]
 
 
-async def test_flushed_while_it_runs(own_cluster: Cluster, register_own: Register) -> None:
-    async with conversation(register_own, own_cluster) as scene:
+async def test_flushed_while_it_runs(mortal: Cluster, register_mortal: Register) -> None:
+    async with conversation(register_mortal, mortal) as scene:
         for _ in range(5):
-            own_cluster.redis.flush()
+            mortal.redis.flush()
             await scene.meet()
             await scene.chatter.progress(20)
 
 
-async def test_restarted_empty(own_cluster: Cluster, register_own: Register) -> None:
-    async with conversation(register_own, own_cluster) as scene:
+async def test_restarted_empty(mortal: Cluster, register_mortal: Register) -> None:
+    async with conversation(register_mortal, mortal) as scene:
         for _ in range(2):
-            await asyncio.to_thread(own_cluster.redis.kill)
+            await asyncio.to_thread(mortal.redis.kill)
             await scene.meet()
             await scene.chatter.progress(20)
-            await asyncio.to_thread(own_cluster.redis.start)
+            await asyncio.to_thread(mortal.redis.start)
             await scene.chatter.progress(20)
 
 
-async def test_stalled_for_10_seconds(own_cluster: Cluster, register_own: Register) -> None:
-    async with conversation(register_own, own_cluster) as scene:
-        own_cluster.redis.stall()
+async def test_stalled_for_10_seconds(mortal: Cluster, register_mortal: Register) -> None:
+    async with conversation(register_mortal, mortal) as scene:
+        mortal.redis.stall()
         stall = asyncio.create_task(asyncio.sleep(10))
         await scene.meet()
         await stall
-        own_cluster.redis.resume()
+        mortal.redis.resume()
         await scene.chatter.progress(20)
 
 
 async def test_everything_but_speed_is_there_without_redis(
-    own_cluster: Cluster, register_own: Register, http: aiohttp.ClientSession
+    mortal: Cluster, register_mortal: Register, http: aiohttp.ClientSession
 ) -> None:
     """Logins, old and new, work; who connects meanwhile has a session once Redis is back."""
-    ann, ben = await register_own(), await register_own(server=1)
+    ann, ben = await register_mortal(), await register_mortal(server=1)
     contact_id = await ann.befriend(ben)
-    await asyncio.to_thread(own_cluster.redis.kill)
-    for base in own_cluster.bases:
+    await asyncio.to_thread(mortal.redis.kill)
+    for base in mortal.bases:
         async with http.get(f"{base}/healthz") as alive, http.get(f"{base}/readyz") as ready:
             assert (alive.status, ready.status) == (200, 503)
         login = await Api(http, base).login(ann.username, PASSWORD)
@@ -111,7 +111,7 @@ async def test_everything_but_speed_is_there_without_redis(
         assert (await ben.api.history(await ben.contact_id(ann), limit=1))[0]["messageId"] == sent["messageId"]
     device = ben.frontend()
     async with asyncio.TaskGroup() as group:
-        group.create_task(_start_once_refused(own_cluster, device))
+        group.create_task(_start_once_refused(mortal, device))
         async with device:
             await device.wait_for_message(sent["messageId"])
 

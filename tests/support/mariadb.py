@@ -77,6 +77,11 @@ class MariaDb:
     def log(self) -> Path:
         return self._directory / "server.log"
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not ended; it may be stalled."""
+        return self._process is not None
+
     def start(self) -> None:
         """Start it (again, on the same port) and wait until it answers."""
         if not self.data.exists():

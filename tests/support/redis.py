@@ -96,6 +96,11 @@ class RedisServer:
         password = SecretStr(self.password)
         return Redis(host=self.host, port=port, password=password, db=db, prefix=prefix, timeout=timeout)
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not ended; it may be stalled."""
+        return self._process is not None
+
     def start(self) -> None:
         """Start it (again) and wait until it answers."""
         self.launch()
