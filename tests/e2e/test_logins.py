@@ -1,7 +1,6 @@
 """One's logins: seeing them, ending them, and how often one may try."""
 
 import aiohttp
-import pytest
 from multidict import CIMultiDict
 
 from tests.e2e.shapes import is_bool, is_id, is_text, is_time, moment, refused
@@ -93,18 +92,11 @@ async def test_logging_out_ends_this_login_only(register: Register) -> None:
     await ann.api.contacts()
 
 
-@pytest.mark.settings(
-    ICHAT_LIMITS_ENABLED="true",
-    ICHAT_LIMITS_LOGIN_ACCOUNT_COUNT="3",
-    ICHAT_LIMITS_LOGIN_ACCOUNT_SECONDS="10000",
-    ICHAT_LIMITS_UPLOAD_ADDRESS_COUNT="2",
-    ICHAT_LIMITS_UPLOAD_ADDRESS_SECONDS="10000",
-)
 async def test_too_many_tries_are_refused_by_all_servers_together(
-    own_cluster: Cluster, register_own: Register, http: aiohttp.ClientSession
+    hasty: Cluster, register_hasty: Register, http: aiohttp.ClientSession
 ) -> None:
-    ann = await register_own()
-    apis = [Api(http, base) for base in own_cluster.bases * 4][:4]
+    ann = await register_hasty()
+    apis = [Api(http, base) for base in hasty.bases * 4][:4]
     codes = []
     for api, password in zip(apis, ("wrong 1", "wrong 2", PASSWORD, PASSWORD), strict=True):
         answer = await api.answer("POST", "/login", json={"username": ann.username, "password": password})

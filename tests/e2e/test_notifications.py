@@ -3,8 +3,6 @@
 import asyncio
 import json
 
-import pytest
-
 from tests.e2e.shapes import CONTACT, CONTACT_REQUEST, NOTIFIED_MESSAGE, assert_shape
 from tests.support.notification import Kind
 from tests.support.register import Register
@@ -163,9 +161,8 @@ async def test_bytes_of_a_notification_are_utf8_json_with_two_fields(register: R
     await socket.close()
 
 
-@pytest.mark.settings(ICHAT_SESSIONS_LIFETIME="0.5")
-async def test_a_session_ends_some_time_after_its_connection(register_own: Register) -> None:
-    ann = await register_own()
+async def test_a_session_ends_some_time_after_its_connection(register_hasty: Register) -> None:
+    ann = await register_hasty()
     socket = await ann.api.connect()
     session_id = (await socket.opening()).session_id
     await socket.close()
@@ -183,9 +180,8 @@ async def test_a_session_ends_some_time_after_its_connection(register_own: Regis
             pause *= 2
 
 
-@pytest.mark.settings(ICHAT_SESSIONS_FIRST_FRAME_TIMEOUT="0.3")
-async def test_who_says_nothing_at_first_is_sent_away(register_own: Register) -> None:
-    ann = await register_own()
+async def test_who_says_nothing_at_first_is_sent_away(register_hasty: Register) -> None:
+    ann = await register_hasty()
     silent = await ann.api.http.ws_connect(ann.api.url("/ws/notification"))
     message = await silent.receive(timeout=30)
     assert message.type.name in ("CLOSE", "CLOSED")
