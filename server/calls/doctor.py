@@ -43,7 +43,7 @@ class InDatabase:
 
 @dataclass(frozen=True, slots=True)
 class OnBus:
-    """What a call has on the bus. `record` is its state there."""
+    """What a call has on the bus. `record` is its state there, if it can be read."""
 
     leased: bool = False
     mailboxes: frozenset[str] = frozenset()
@@ -76,9 +76,15 @@ async def look_at_bus(bus: Bus) -> dict[int, OnBus]:
     found: dict[int, OnBus] = {}
     for held in await bus.survey(CALL_PREFIX):
         data = await bus.get(held.group, STATE_KEY) if STATE_KEY in held.keys else None
-        record = None if data is None else decode_record(data)
-        found[call_of(held.group)] = OnBus(held.leased, held.mailboxes, held.keys, record)
+        found[call_of(held.group)] = OnBus(held.leased, held.mailboxes, held.keys, _record(data))
     return found
+
+
+def _record(data: bytes | None) -> Record | None:
+    try:
+        return None if data is None else decode_record(data)
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def lasting(before: Iterable[Finding], after: Iterable[Finding]) -> list[Finding]:
@@ -192,7 +198,7 @@ def _open_on_bus(call_id: int, call: InDatabase, held: OnBus) -> Iterator[Findin
     for name in held.mailboxes - {MANAGER} - {seat_name(user_id) for user_id in call.row.members}:
         yield Finding(call_id, f"has a mailbox, {name}, that is no member's")
     if held.record is None:
-        yield Finding(call_id, "is open and its state isn't on the bus")
+        yield Finding(call_id, "is open and has no state on the bus that can be read")
         return
     state = held.record.call
     for member in state.members:

@@ -142,8 +142,8 @@ FINDINGS: list[tuple[Callable[[], Facts], list[str]]] = [
         lambda: with_bus(1, None),
         [
             "1 is open and has no owner",
+            "1 is open and has no state on the bus that can be read",
             "1 is open and its manager has no mailbox",
-            "1 is open and its state isn't on the bus",
         ],
     ),
     (lambda: with_bus(1, replace(BUS, leased=False)), ["1 is open and has no owner"]),
@@ -156,7 +156,7 @@ FINDINGS: list[tuple[Callable[[], Facts], list[str]]] = [
         lambda: with_bus(1, replace(BUS, mailboxes=BUS.mailboxes | {"99"})),
         ["1 has a mailbox, 99, that is no member's"],
     ),
-    (lambda: with_bus(1, replace(BUS, record=None)), ["1 is open and its state isn't on the bus"]),
+    (lambda: with_bus(1, replace(BUS, record=None)), ["1 is open and has no state on the bus that can be read"]),
     (
         lambda: with_bus(1, replace(BUS, record=Record(FENCE, OLDER))),
         ["1 its manager has another state than the bus", "1 its state on the bus is older than in the database"],
@@ -211,9 +211,12 @@ async def test_looks_at_all_calls_on_the_bus() -> None:
     await bus.open_mailbox(Address(call_group(1), MANAGER), ttl=INBOX_TTL, create=True)
     await bus.open_mailbox(Address(call_group(22), seat_name(5)), ttl=SEAT_TTL, create=True)
     await bus.open_mailbox(Address("user:1", "phone"), ttl=SEAT_TTL, create=True)
+    for number, rubbish in enumerate((b"", b"{}", b"[1]", b'{"owed":1}'), 30):
+        await bus.put(call_group(number), STATE_KEY, rubbish, STATE_TTL)
 
     assert await look_at_bus(bus) == {
         1: OnBus(True, frozenset({MANAGER}), frozenset({STATE_KEY}), record),
         22: OnBus(False, frozenset({"5"})),
+        **{number: OnBus(keys=frozenset({STATE_KEY})) for number in range(30, 34)},
     }
     await bus.close()
