@@ -13,6 +13,7 @@ from server.calls.seats import Seats
 from server.config.settings import Calls as CallSettings
 from server.config.settings import Sessions as SessionSettings
 from server.errors import ApiError, ErrorCode, Language
+from server.runtime.logs import call_id_var, user_id_var
 from server.services.tokens import CallPass, Tokens
 from server.sockets.close_codes import Close
 from server.sockets.connection import Closed, Connection, ConnectionWatch
@@ -93,6 +94,8 @@ class CallEndpoint:
         if self._watch.draining:
             raise Closed(Close.RESTART)
         token, call_pass = await self._authenticate(connection)
+        user_id_var.set(call_pass.user_id)
+        call_id_var.set(call_pass.call_id)
         language = preferred(request.headers.get("Accept-Language"))
         page = hashlib.sha256(token.encode()).hexdigest()[:16]
         seat = self._seats.seat(call_pass.call_id, call_pass.user_id, page, language, opened)

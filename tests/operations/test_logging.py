@@ -61,7 +61,11 @@ async def test_a_story_at_the_most_talkative_level(start_server: StartServer, ht
         await device.wait_for_texts({TEXT})
         session_id = device.session_id
         call_id = await ann.api.call("POST", "/call", json={"contactId": contact, "userIds": [ben.user_id]})
-        tokens.add(await _join(ann.api, call_id))
+        call_token = await _join(ann.api, call_id)
+        tokens.add(call_token)
+        async with http.ws_connect(ann.api.url("/ws/call")) as socket:
+            await socket.send_str(call_token)
+            await socket.receive_str(timeout=PATIENCE)
         refused = await ben.api.answer("POST", "/chat/send", json={"contactId": 1 << 40, "text": TEXT})
         assert not refused.ok
     async with http.get(f"{server.base}/metrics", headers={"Authorization": f"Bearer {SECRET[::-1]}"}) as got:
@@ -82,7 +86,8 @@ async def test_a_story_at_the_most_talkative_level(start_server: StartServer, ht
     assert line["level"] == "INFO"
     assert line["ms"] > 0
     sockets = [record for record in access.values() if record["http_status"] == 101]
-    assert (ben.user_id, session_id) in [(record["user_id"], record["session_id"]) for record in sockets]
+    ids = [(record["user_id"], record.get("session_id"), record.get("call_id")) for record in sockets]
+    assert sorted(ids, key=str) == sorted([(ben.user_id, session_id, None), (ann.user_id, None, call_id)], key=str)
     sends = [record for record in access.values() if record["route"] == "POST /chat/send" and record["code"] == 200]
     assert [(record["user_id"], record["level"]) for record in sends] == [(ann.user_id, "DEBUG")] * 2
     server.check_log()
