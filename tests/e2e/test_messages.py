@@ -189,10 +189,10 @@ async def test_a_revoked_message_is_emptied_everywhere(register: Register) -> No
         for message_id in (text["messageId"], image["messageId"]):
             await bens.wait_for_message(message_id)
         await bens.wait_until(lambda: all(shown["revoked"] for shown in messages.values()), "the revocations")
-        assert [(shown["messageId"], shown["isNew"]) for shown in messages.values()] == [
-            (text["messageId"], False),
-            (image["messageId"], False),
-        ]
+        assert {message_id: shown["isNew"] for message_id, shown in messages.items()} == {
+            text["messageId"]: False,
+            image["messageId"]: False,
+        }
     for message in await ben.api.history(await ben.contact_id(ann)):
         assert (message["revoked"], message["text"], message["image"], message["thumbnail"]) == (True, "", "", "")
 

@@ -22,8 +22,8 @@ from tests.support.server import ServerProcess
 MIB = 1024 * 1024
 MEMORY_LIMIT = 48 * MIB
 """What one hostile client may cost."""
-CALM = 3.0
-"""Seconds that a send of somebody else may take meanwhile, on a loaded machine."""
+CALM = 15.0
+"""Seconds that a send of somebody else may take meanwhile: on a loaded machine it may be slow, but doesn't hang."""
 
 
 def memory(server: ServerProcess) -> int:

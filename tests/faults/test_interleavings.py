@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import aiohttp
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -39,8 +40,9 @@ plans = st.lists(
 )
 
 
+@pytest.mark.timeout(300)
 def test_every_device_ends_with_exactly_the_servers_history(cluster: Cluster) -> None:
-    @settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(plan=plans)
     def play(plan: Plan) -> None:
         asyncio.run(_play(cluster, plan))

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that a test waits for something that must come, on a loaded machine."""
 
 

@@ -104,6 +104,7 @@ class Link:
 
     async def close(self) -> None:
         await self._client.aclose()
+        await asyncio.sleep(0)  # what was cut off in the middle of a request closes in the loop's next turn
         if self._sentinel is not None:
             await self._sentinel.aclose()
 
