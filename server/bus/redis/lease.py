@@ -43,7 +43,14 @@ class RedisLease:
         self._leases.forget(self)
 
     async def wait_lost(self) -> None:
-        await self._lost.wait()
+        while not self._lost.is_set():
+            try:
+                # the heartbeat may be waiting for an answer at that moment
+                async with asyncio.timeout_at(None if self._released else self.until):
+                    await self._lost.wait()
+            except TimeoutError:
+                if not self._released and not self.held:
+                    self.lose()
 
     async def put(self, key: str, value: bytes, ttl: float) -> bool:
         return self.held and await self._leases.put(self, key, value, ttl)
