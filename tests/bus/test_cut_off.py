@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from server.bus.interface import Address, BusUnavailable, Lease, MailboxLost, MailboxTaken
-from tests.bus.ground import Ground
+from tests.bus.ground import PATIENCE, Ground
 from tests.bus.kinds import can_be_cut_off
 from tests.bus.operations import assert_all_available
 from tests.bus.waiting import (
@@ -71,16 +71,22 @@ async def test_what_runs_out_meanwhile_is_lost_and_can_be_another_s(ground: Grou
 
 
 async def test_a_lease_is_lost_before_another_can_have_it(ground: Ground) -> None:
-    (cut_off, line), other = await ground.handle_with_line(TIMEOUT), await ground.handle()
+    """Even while the answer to its last renewal may still come."""
+    (cut_off, line), other = await ground.handle_with_line(PATIENCE), await ground.handle()
     former = await cut_off.acquire(GROUP, SHORT)
     assert former is not None
     line.cut()
+    lost = asyncio.create_task(former.wait_lost())
     lease: Lease | None = None
     async with asyncio.timeout(LIMIT):
         while lease is None:
             lease = await other.acquire(GROUP, LONG)
             assert lease is None or not former.held
             await asyncio.sleep(0)
+        since = now()
+        await lost
+    assert now() - since < BUSY < PATIENCE
+    await line.mend()
 
 
 async def test_what_doesnt_run_out_meanwhile_goes_on(ground: Ground) -> None:
