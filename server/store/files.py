@@ -4,8 +4,9 @@ The count is kept inside the transactions that store or drop a url; the sweep re
 Files from before the count have no row: they are never removed.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +16,8 @@ from server.clock import Clock
 from server.store.database import Database
 from server.store.tables import files
 
-PREFIX = "file/"
+_URL = re.compile(r"(?:^|.*/)file/([^/?#]+)(?:[?#].*)?", re.DOTALL)
+"""The url of an upload: `file/<name>`, or what a client makes of it, such as `https://host/api/file/<name>`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +89,16 @@ def _remove(connection: Connection, names: list[str]) -> list[str]:
 
 def change_references(connection: Connection, now: datetime, *, stored: Iterable[str], dropped: Iterable[str]) -> None:
     """Count within a transaction: it stored the urls `stored` and dropped the urls `dropped`."""
-    difference = Counter(url for url in stored if url.startswith(PREFIX))
-    difference.subtract(url for url in dropped if url.startswith(PREFIX))
+    difference = Counter(_names(stored))
+    difference.subtract(_names(dropped))
     names_by_difference: dict[int, list[str]] = {}
-    for url, count in difference.items():
+    for name, count in difference.items():
         if count:
-            names_by_difference.setdefault(count, []).append(url.removeprefix(PREFIX))
+            names_by_difference.setdefault(count, []).append(name)
     for count, names in sorted(names_by_difference.items()):
         connection.execute(_COUNT, {"names": sorted(names), "difference": count, "moment": now})
+
+
+def _names(urls: Iterable[str]) -> Iterator[str]:
+    """Of the files behind these urls; one of somebody else's files isn't known here and changes nothing."""
+    return (found[1] for url in urls if (found := _URL.fullmatch(url)) is not None)

@@ -68,7 +68,24 @@ async def test_one_file_in_both_places_of_a_message_counts_twice(store: Store, c
     assert await _idle(store, clock) == ["same"]
 
 
-@pytest.mark.parametrize("url", ["file/from-before.png", "https://example.org/x.png", ""])
+@pytest.mark.parametrize(
+    "url", ["file/a.png", "https://chat.example/api/file/a.png", "http://host:8080/api/file/a.png?token=x#y"]
+)
+async def test_a_file_is_referred_to_by_whatever_url_a_client_makes_of_its_name(
+    store: Store, clock: TestClock, url: str
+) -> None:
+    await store.files.add("a.png", 1, "image/png")
+    user_id = await store.users.create("ann", "hash", "nick", url)
+    assert await _idle(store, clock) == []
+    await store.users.update_profile(user_id, "nick", "file/a.png")
+    assert await _idle(store, clock) == []
+    await store.users.update_profile(user_id, "nick", "")
+    assert await _idle(store, clock) == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "url", ["file/from-before.png", "https://example.org/x.png", "https://example.org/profile/a", ""]
+)
 async def test_urls_of_no_counted_file_change_nothing(store: Store, clock: TestClock, url: str) -> None:
     await store.users.create("ann", "hash", "nick", url)
     assert await _idle(store, clock) == []
