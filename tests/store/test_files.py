@@ -84,11 +84,13 @@ async def test_a_file_is_referred_to_by_whatever_url_a_client_makes_of_its_name(
 
 
 @pytest.mark.parametrize(
-    "url", ["file/from-before.png", "https://example.org/x.png", "https://example.org/profile/a", ""]
+    "url",
+    ["file/from-before.png", "https://example.org/x.png", "https://example.org/profile/a", "file/", "file/b/a", ""],
 )
 async def test_urls_of_no_counted_file_change_nothing(store: Store, clock: TestClock, url: str) -> None:
+    await store.files.add("a", 1, "image/png")
     await store.users.create("ann", "hash", "nick", url)
-    assert await _idle(store, clock) == []
+    assert await _idle(store, clock) == ["a"]
 
 
 async def test_a_wallpaper_is_none_until_it_is_set(store: Store) -> None:
