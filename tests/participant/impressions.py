@@ -1,7 +1,7 @@
 """What somebody hears and sees of one other: each frame is judged, and when it came is kept."""
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
@@ -59,21 +59,17 @@ class Record:
         return len(self._times[Verdict.GOOD])
 
     @property
-    def first(self) -> float | None:
-        """When the first good frame came."""
-        good = self._times[Verdict.GOOD]
-        return good[0] if good else None
-
-    @property
     def trouble(self) -> dict[Verdict, int]:
         return _trouble({verdict: len(times) for verdict, times in self._times.items()})
 
     def between(self, since: float, until: float) -> Stretch:
-        """The time before the first good frame and after the last counts as a gap, too."""
         counts = {verdict: sum(since <= at <= until for at in times) for verdict, times in self._times.items()}
-        marks = [since, *(at for at in self._times[Verdict.GOOD] if since <= at <= until), until]
-        gap = max(after - before for before, after in pairwise(marks))
+        gap = max(end - start for start, end in self.gaps(since, until))
         return Stretch(counts, gap, until - since)
+
+    def gaps(self, since: float, until: float) -> Iterator[tuple[float, float]]:
+        """When there was no good frame, from one to the next; also before the first and after the last."""
+        return pairwise([since, *(at for at in self._times[Verdict.GOOD] if since <= at <= until), until])
 
 
 def _trouble(counts: Mapping[Verdict, int]) -> dict[Verdict, int]:

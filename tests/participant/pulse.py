@@ -8,11 +8,15 @@ _BEAT = 0.02
 
 
 class Pulse:
-    """Use as an async context manager. `longest`: the longest time, in seconds, that the loop was held up."""
+    """Use as an async context manager. Times are seconds of the event loop's clock."""
 
     def __init__(self) -> None:
-        self.longest = 0.0
+        self._late: list[tuple[float, float]] = []
         self._task: asyncio.Task[None] | None = None
+
+    def late(self, since: float, until: float) -> float:
+        """Seconds between these times in which the loop was held up."""
+        return sum(max(0.0, min(until, came) - max(since, due)) for due, came in self._late)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._beat())
@@ -30,4 +34,4 @@ class Pulse:
         while True:
             due = loop.time() + _BEAT
             await asyncio.sleep(_BEAT)
-            self.longest = max(self.longest, loop.time() - due)
+            self._late.append((due, loop.time()))

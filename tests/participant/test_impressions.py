@@ -1,10 +1,14 @@
 """The checks of what arrives find what is wrong with it."""
 
+import asyncio
+import time
+
 import numpy as np
 import pytest
 
 from tests.participant.impressions import Ear, Eye, Impression, Record, Verdict
 from tests.participant.picture import HEIGHT, WIDTH, Luma, Shown, luma_of
+from tests.participant.pulse import Pulse
 from tests.participant.tone import RATE, Samples, frequency_of, sine
 
 COUNT = RATE * 60 // 1000
@@ -105,3 +109,15 @@ def test_an_impression_tells_when_enough_more_has_come() -> None:
     assert not enough()
     impression.eye.take(picture(1, 1), 0.3)
     assert enough()
+
+
+async def test_a_pulse_tells_when_the_loop_was_held_up() -> None:
+    async with Pulse() as pulse:
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        time.sleep(0.3)
+        ended = time.monotonic()
+        await asyncio.sleep(0.1)
+    assert pulse.late(began, ended) == pytest.approx(ended - began, abs=0.03)
+    assert pulse.late(began + 0.1, ended - 0.1) == pytest.approx(ended - began - 0.2)
+    assert pulse.late(ended + 10, ended + 20) == 0
