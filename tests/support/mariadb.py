@@ -94,12 +94,16 @@ class MariaDb:
 
     def _launch(self, port: int) -> None:
         self.port = port
+        # of its own: a server that starts deletes what looks like its temporary tables, also those of others
+        temporary = self._directory / "tmp"
+        temporary.mkdir(exist_ok=True)
         command = [
             "mariadbd",
             "--no-defaults",
             f"--datadir={self.data}",
             f"--socket={self._socket}",
             f"--pid-file={self._directory / 'server.pid'}",
+            f"--tmpdir={temporary}",
             f"--port={port}",
             *_OPTIONS,
             *_as_root(),

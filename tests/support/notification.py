@@ -100,8 +100,9 @@ class TextSocket:
 
     def abort(self) -> None:
         """Vanish without a close frame, as a lost network does."""
-        with contextlib.suppress(OSError):  # it may be gone already
-            self.raw.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        if (connection := self.raw.get_extra_info("socket")) is not None:  # it may be gone already
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class NotificationSocket(TextSocket):
