@@ -259,7 +259,7 @@ async def test_a_fail_over_by_sentinels() -> None:
             await ground.close()
 
 
-async def test_one_node_of_a_cluster_dies_and_comes_back_empty() -> None:
+async def test_one_node_of_a_cluster_comes_back_empty_then_all_do() -> None:
     with RedisCluster() as cluster:
         ground = RedisGround(cluster, timeout=1.0)
         try:
@@ -285,6 +285,16 @@ async def test_one_node_of_a_cluster_dies_and_comes_back_empty() -> None:
                         await reading
                 else:
                     assert await reading == [(1, b"after")]
+            await assert_all_available(bus)
+
+            for node in cluster.nodes:
+                await asyncio.to_thread(node.kill)
+            await assert_all_unavailable(bus, 1.0)
+            with pytest.raises(BusUnavailable):
+                await ground.new().start()
+            for node in cluster.nodes:
+                await asyncio.to_thread(node.start)
+            await asked_until(all_there)
             await assert_all_available(bus)
         finally:
             await ground.close()

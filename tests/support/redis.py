@@ -56,12 +56,13 @@ class RedisServer:
 
     host = "127.0.0.1"
 
-    def __init__(self, *, password: str = "", tls: bool = False, options: Sequence[str] = ()) -> None:
+    def __init__(self, *, password: str = "", tls: bool | Certificate = False, options: Sequence[str] = ()) -> None:
+        """`tls`: with a certificate of its own, or this one."""
         self._temporary = tempfile.TemporaryDirectory(prefix="redis-")
         self.directory = Path(self._temporary.name)
         self.port = free_port()
         self.password = password
-        self.certificate = Certificate(self.directory) if tls else None
+        self.certificate = Certificate(self.directory) if tls is True else tls or None
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self._counter: _CommandCounter | None = None
@@ -251,14 +252,19 @@ class _CommandCounter:
 class RedisCluster:
     """Three masters that share the slots, without replicas."""
 
-    def __init__(self) -> None:
-        self.nodes = [RedisServer(options=self._options()) for _ in range(CLUSTER_NODES)]
+    def __init__(self, *, password: str = "", tls: bool = False) -> None:
+        self.password = password
+        self.nodes = [RedisServer(password=password, tls=tls, options=self._options(tls))]
+        self.certificate = self.nodes[0].certificate
+        for _ in range(1, CLUSTER_NODES):
+            node = RedisServer(password=password, tls=self.certificate or False, options=self._options(tls))
+            self.nodes.append(node)
 
     @staticmethod
-    def _options() -> list[str]:
+    def _options(tls: bool) -> list[str]:
         return [
             *("--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-node-timeout", "2000"),
-            *("--cluster-require-full-coverage", "no"),
+            *("--cluster-require-full-coverage", "no", "--tls-cluster", "yes" if tls else "no"),
         ]
 
     def __enter__(self) -> Self:
@@ -278,8 +284,11 @@ class RedisCluster:
 
     def _create(self) -> None:
         addresses = [node.address for node in self.nodes]
+        options = ["-a", self.password, "--no-auth-warning"] if self.password else []
+        if self.certificate:
+            options += ["--tls", "--cacert", str(self.certificate.cert)]
         subprocess.run(
-            ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"],
+            ["redis-cli", *options, "--cluster", "create", *addresses, "--cluster-yes"],
             check=True,
             capture_output=True,
             timeout=_START_TIMEOUT,
@@ -294,7 +303,13 @@ class RedisCluster:
 
     def settings(self, *, prefix: str | None = None, timeout: float = 2.0) -> Redis:
         nodes = tuple(node.address for node in self.nodes)
-        return Redis(mode="cluster", nodes=nodes, prefix=prefix or unique_prefix(), timeout=timeout)
+        prefix, password = prefix or unique_prefix(), SecretStr(self.password)
+        if self.certificate is None:
+            return Redis(mode="cluster", nodes=nodes, password=password, prefix=prefix, timeout=timeout)
+        return Redis(
+            mode="cluster", nodes=nodes, password=password, tls=True, tls_ca=self.certificate.cert,
+            prefix=prefix, timeout=timeout,
+        )  # fmt: skip
 
     def commands(self) -> int:
         """See `RedisServer.commands`: of all nodes."""

@@ -6,10 +6,9 @@ import logging
 from collections.abc import Callable
 
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
 
 from server.bus.interface import BusUnavailable
-from server.bus.redis.link import Link
+from server.bus.redis.link import FAILURES, Link
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class Doorbell:
                     await listening.aclose()  # type: ignore[no-untyped-call]
                     await listener.aclose()
                     raise
-        except (RedisError, OSError, TimeoutError) as error:
+        except (*FAILURES, TimeoutError) as error:
             raise BusUnavailable(f"subscribe: {error}") from error
         self._listening = listening
         self.heard = asyncio.get_running_loop().time()
@@ -115,7 +114,7 @@ class Doorbell:
             await asyncio.gather(self._reading, return_exceptions=True)
         listening, self._listening = self._listening, None
         if listening is not None:
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(*FAILURES):
                 await listening.aclose()  # type: ignore[no-untyped-call]
                 await listening.connection_pool.aclose()
 

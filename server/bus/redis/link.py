@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from server.bus.interface import BusUnavailable
 from server.bus.redis.scripts import Script
@@ -24,6 +24,9 @@ from server.config.settings import Redis as RedisSettings
 from server.runtime.metrics import Metrics
 
 Argument = str | bytes | int
+
+FAILURES = (RedisError, RedisClusterException, OSError)
+"""What the client raises where Redis isn't there, or doesn't do as it is told."""
 
 _CONNECTIONS = 32
 """At most, for commands; those beyond wait their turn. More would only cost memory and handshakes."""
@@ -157,7 +160,7 @@ class Link:
         except TimeoutError as error:
             self.on_trouble()
             raise BusUnavailable(f"{operation}: no answer within {self._timeout:g} s") from error
-        except (RedisError, OSError) as error:
+        except FAILURES as error:
             self.on_trouble()
             raise BusUnavailable(f"{operation}: {error}") from error
         finally:
@@ -175,8 +178,9 @@ def _options(settings: RedisSettings) -> dict[str, Any]:
         "protocol": 2,
         "socket_timeout": None,
         "socket_connect_timeout": settings.timeout,
-        "socket_keepalive": True,
     }
+    if not settings.url.get_secret_value().startswith("unix:"):
+        options["socket_keepalive"] = True
     if settings.username:
         options["username"] = settings.username
     if password := settings.password.get_secret_value():
