@@ -291,7 +291,7 @@ async def _load(rig: Rig, table: Table, talks: list[Talk], rate: int, seconds: f
     )
 
 
-async def idle(rig: Rig, table: Table, count: int = 30, seconds: float = 5) -> None:
+async def idle(rig: Rig, table: Table, count: int = 1_000, seconds: float = 40) -> None:
     """`count` calls in which both only send their heartbeat, every ten seconds."""
     async with running(rig, count) as talks:
         await asyncio.sleep(HEARTBEAT)  # the last ones join the rhythm
