@@ -15,6 +15,7 @@ from server.calls.manager import LeaseLost, Manager
 from server.calls.names import CALL_PREFIX, INBOX_TTL, MANAGER, RELEASED_TOPIC, STATE_KEY, call_group, call_of
 from server.calls.office import Office
 from server.calls.ports import Superseded
+from server.calls.state import CallState
 from server.store.errors import StoreUnavailable
 from server.tasks import OwnedTasks
 
@@ -38,6 +39,7 @@ class Monitor:
         self._running: dict[int, asyncio.Task[None]] = {}
         self._taking: set[int] = set()
         self._known: dict[int, float] = {}
+        self._seen: set[int] = set()
         self._scan_now = asyncio.Event()
         self._stopping = False
         self._tasks = OwnedTasks("calls")
@@ -75,8 +77,11 @@ class Monitor:
         if not self._stopping and call_id not in self._taking:
             self._tasks.start(self.take(call_id), f"take {call_id}")
 
-    async def take(self, call_id: int, *, created: bool = False) -> None:
-        """Manage the call unless somebody does. A bus or a database in trouble is logged: it is tried again."""
+    async def take(self, call_id: int, *, new: CallState | None = None) -> None:
+        """Manage the call unless somebody does. A bus or a database in trouble is logged: it is tried again.
+
+        `new` is the state of a call that was just created, which needs not be asked for.
+        """
         manager = self._managers.get(call_id)
         if self._stopping or call_id in self._taking or (manager is not None and manager.owns):
             return
@@ -89,16 +94,16 @@ class Monitor:
             if lease is None:
                 self._known[call_id] = asyncio.get_running_loop().time() + _KNOWN
                 return
-            await self._manage(call_id, lease, created)
+            await self._manage(call_id, lease, new)
         except (BusUnavailable, StoreUnavailable, Superseded) as error:
             _log.warning("call %d can't be taken: %s %s", call_id, type(error).__name__, error)
         finally:
             self._taking.discard(call_id)
 
-    async def _manage(self, call_id: int, lease: Lease, created: bool) -> None:
+    async def _manage(self, call_id: int, lease: Lease, new: CallState | None) -> None:
         """Start a manager with what the bus and the database know of the call, or clear up if it is over."""
         try:
-            record = await self._record(call_id, lease)
+            record = await self._record(call_id, lease) if new is None else Record(lease.fence, new)
             inbox = await self._bus.open_mailbox(Address(call_group(call_id), MANAGER), ttl=INBOX_TTL, create=True)
             if record is None:
                 await inbox.close(keep=False)
@@ -110,10 +115,10 @@ class Monitor:
             await lease.release()
             self._ended(call_id)
             return
-        if not created:
+        if new is None:
             self._office.metrics.takeovers.inc()
             _log.info("call %d is taken over", call_id)
-        manager = Manager(self._office, record, lease, inbox, created=created)
+        manager = Manager(self._office, record, lease, inbox, created=new is not None)
         self._managers[call_id] = manager
         self._running[call_id] = self._tasks.start(self._run(call_id, manager), f"{call_id}")
         self._office.metrics.managed.set(len(self._managers))
@@ -158,10 +163,12 @@ class Monitor:
         await self.take(call_of(group))
 
     async def _scan(self) -> None:
+        self._scan_now.set()
         while True:
+            urgent = self._scan_now.is_set()
             self._scan_now.clear()
             try:
-                await self._take_orphans()
+                await self._take_orphans(urgent=urgent)
             except StoreUnavailable as error:
                 _log.warning("calls without an owner can't be looked for: %s", error)
             try:
@@ -170,10 +177,13 @@ class Monitor:
             except TimeoutError:
                 continue
 
-    async def _take_orphans(self) -> None:
+    async def _take_orphans(self, *, urgent: bool) -> None:
+        """Take open calls that have no owner: in time those seen twice, for a call that was just created is about to be
+        taken where it was; after trouble all of them."""
         open_calls = await self._office.store.open_calls()
+        seen, self._seen = self._seen, set(open_calls)
         now = asyncio.get_running_loop().time()
         self._known = {call_id: until for call_id, until in self._known.items() if until > now}
         for call_id in open_calls:
-            if call_id not in self._known:
+            if call_id not in self._known and (urgent or call_id in seen):
                 await self.take(call_id)

@@ -18,6 +18,7 @@ from server.calls.office import Office
 from server.calls.outbox import Outbox
 from server.calls.ports import CallNotifier, CallStore, CallTimes
 from server.calls.seats import Seats
+from server.calls.state import CallState
 from server.clock import Clock
 from server.errors import ApiError, ErrorCode
 from server.store.errors import StoreUnavailable
@@ -79,10 +80,10 @@ class Calls:
         self._deadlines.close()
         await self.seats.close()
 
-    async def begin(self, call_id: int) -> None:
-        """Manage a call that was just created. If that fails, it is logged, and the call begins with the next look
-        for calls without an owner, here or elsewhere."""
-        await self._monitor.take(call_id, created=True)
+    async def begin(self, call: CallState) -> None:
+        """Manage a call that was just created (see `state.new_call`). If that fails, it is logged, and the call begins
+        with the next look for calls without an owner, here or elsewhere."""
+        await self._monitor.take(call.call_id, new=call)
 
     async def ask(self, call_id: int, event: Join | HangUp) -> None:
         """Have the call's manager carry out `event`.

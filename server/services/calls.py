@@ -1,9 +1,12 @@
 """Calls as people make them: who may do what, and what they are told."""
 
+import asyncio
 from collections.abc import Sequence
 
 from server.calls.events import HangUp, Join
 from server.calls.registry import Calls
+from server.calls.state import new_call
+from server.clock import epoch_millis
 from server.config.settings import Calls as CallSettings
 from server.errors import ApiError, ErrorCode
 from server.model.entities import Call
@@ -35,9 +38,10 @@ class CallService:
             rule = (f"最多 {most} 位成员", f"at most {most} members, the caller included")
             raise ApiError(ErrorCode.FIELD_INVALID, field="userIds", rule=rule)
         created = await self._store.calls.create(user_id, contact_id, callees)
-        await self._notifier.deliver(created.deliveries)
-        await self._calls.begin(created.call_id)
-        return created.call_id
+        call = created.call
+        state = new_call(call.call_id, call.members, epoch_millis(call.created_at))
+        await asyncio.gather(self._notifier.deliver(created.deliveries), self._calls.begin(state))
+        return call.call_id
 
     async def join(self, user_id: int, call_id: int) -> str:
         """A token for the call's socket.

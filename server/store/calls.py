@@ -81,7 +81,7 @@ class CallUpdate:
 class Created:
     """A new call, and the deliveries of its message."""
 
-    call_id: int
+    call: Call
     deliveries: list[Delivery]
 
 
@@ -273,9 +273,15 @@ def _create(connection: Connection, caller_id: int, contact_id: int, user_ids: l
     )
     connection.execute(_NAME_CALL, {"id": message_id, "call": call_id})
     connection.execute(insert(call_members), [{"user_id": user_id, "call_id": call_id} for user_id in sorted(members)])
-    told = _message(connection, message_id)
+    call = Call(
+        call_id, caller_id, message_id, contact.room_id, tuple(members), CallStatus.NEW, None, None, EndReason.NONE,
+        frozenset(), now, now,
+    )  # fmt: skip
+    told = Message(
+        message_id, contact.room_id, caller_id, MessageType.CALL, "", "", "", call_id, False, "", now, now, call
+    )
     allocated = sequence.deliver(connection, message_id, room_members, now, is_new=True)
-    return Created(call_id, [Delivery(user_id, number, True, told) for user_id, number in allocated.items()])
+    return Created(call, [Delivery(user_id, number, True, told) for user_id, number in allocated.items()])
 
 
 def _refuse_busy(connection: Connection, members: list[int]) -> None:

@@ -133,6 +133,9 @@ class Crowd:
         if spans[0] is None or spans[1] is None:
             return False
         names = {spans[0].server.name, spans[1].server.name}
+        around = [what for at, what in self.world.troubles if when - 10 <= at <= when + 12]
+        if "flush" in around and "database away" in around:
+            return False  # a mailbox may lie unread until its reader knows the call again, and be forgotten once more
         return not any(
             when - 3 <= at <= when + 12 and what.partition(" ")[2] in names for at, what in self.world.troubles
         )

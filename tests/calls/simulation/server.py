@@ -151,10 +151,11 @@ class Server:
         if all(member in busy for member in members[1:]):
             raise ApiError(ErrorCode.CALLEE_BUSY)
         call_id, deliveries = self.world.database.create(members, epoch_millis(self.world.clock.now()))
+        call = self.world.database.rows[call_id].record.call
         self.world.note(f"call {call_id} of {members} is created at {self.name}")
         await self.store.reach()
         await self.deliver(deliveries)
-        await self.calls.begin(call_id)
+        await self.calls.begin(call)
 
     async def join(self, call_id: int, user_id: int) -> None:
         record = await self.store.record(call_id)
