@@ -189,6 +189,8 @@ class Manager:
         member = self._call.member(event.user_id)
         if member is None or member.reserved:
             return event
+        if isinstance(event, SocketUp) and event.socket <= member.socket:
+            return event  # too late to change anything: nobody must be reserved for it
         match event, member.state:
             case (Join(user_id), UserState.INVITED) | (SocketUp(user_id), UserState.DEAD):
                 return replace(event, elsewhere=user_id not in await self._reserve([user_id]))
