@@ -78,7 +78,6 @@ Event = Reserved | Join | HangUp | SocketUp | SocketLost | Silent | MediaSeen | 
 class Happening(StrEnum):
     """The kinds of entries in a call's timeline."""
 
-    CREATED = "created"
     RINGING = "ringing"
     BUSY = "busy"
     READY = "ready"

@@ -315,6 +315,15 @@ def test_a_second_socket_takes_over() -> None:
     assert states(apply(step.call, SocketLost(2, 8))) == [ONLINE, OFFLINE]
 
 
+@pytest.mark.parametrize("state", [ACCEPTED, ONLINE, OFFLINE, DEAD])
+def test_who_hangs_up_leaves_with_every_socket_opened_until_then(state: UserState) -> None:
+    step = apply(call(ACTIVE, ONLINE, state, ONLINE), HangUp(2))
+    assert step.call.members[1].socket == NOW
+    for opened in (NOW - 1, NOW):
+        assert apply(step.call, SocketUp(2, opened)) == Step(step.call)
+    assert states(apply(step.call, SocketUp(2, NOW + 1))) == [ONLINE, ONLINE, ONLINE]
+
+
 def test_a_socket_of_the_dead_is_told_why_it_is_sent_away() -> None:
     step = apply(call(ACTIVE, ONLINE, DEAD, ONLINE), SocketUp(2, 8, elsewhere=True))
     assert step.call.members[1] == replace(member(2, DEAD), socket=8, left=EndReason.BUSY)

@@ -83,7 +83,7 @@ class CallMachine(RuleBasedStateMachine):
 
     @rule(index=CALLS, user_id=USERS)
     def socket_up(self, index: int, user_id: int) -> None:
-        self.sockets += 1
+        self.sockets = max(self.sockets + 1, self.now)
         self.apply(index, SocketUp(user_id, self.sockets))
 
     @rule(index=CALLS, user_id=USERS, back=st.integers(0, 2))

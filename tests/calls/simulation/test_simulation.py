@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.calls.simulation import run
 from tests.calls.simulation.run import simulate
 
 CHUNK = 50
@@ -31,3 +32,15 @@ def test_calls_survive_any_trouble(first: int) -> None:
 def test_a_seed_plays_again_exactly() -> None:
     for seed in (3, 17):
         assert simulate(seed) == simulate(seed)
+
+
+def test_a_run_that_fails_tells_its_story(monkeypatch: pytest.MonkeyPatch) -> None:
+    diary = simulate(3)
+    monkeypatch.setattr(run, "leftovers", lambda world: ["a ghost"])
+    monkeypatch.setattr(run, "END", 100.0)
+    with pytest.raises(run.SimulationFailed) as failed:
+        simulate(3)
+    lines = str(failed.value).splitlines()
+    assert lines[0] == "seed 3:"
+    assert lines[1:11] == [f"{when:9.3f}  {text}" for when, text in diary[:10]]
+    assert "a ghost" in lines[-1]
