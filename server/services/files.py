@@ -155,7 +155,7 @@ class Files:
                         await self.sweep()
                     finally:
                         await lease.release()
-            except (BusUnavailable, StoreUnavailable) as error:
+            except (BusUnavailable, StoreUnavailable, OSError) as error:
                 _log.warning("orphaned files stay until the next sweep: %s", error)
 
     async def sweep(self) -> int:

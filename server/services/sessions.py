@@ -6,6 +6,7 @@ and after any trouble of the bus, all sessions that are due in one statement.
 
 import asyncio
 import contextlib
+import logging
 import re
 import secrets
 from collections.abc import Coroutine, Iterable
@@ -22,6 +23,8 @@ from server.store import Store
 from server.store.errors import StoreUnavailable
 from server.tasks import OwnedTasks
 from server.wire import notification as wire
+
+_log = logging.getLogger(__name__)
 
 _CHECK_TICK = 2.0
 """Seconds for which heartbeats are gathered into one comparison."""
@@ -191,6 +194,8 @@ class SessionHub:
                 for session, since in untold.items():
                     self.repeat_hints((session,), since)
                 await asyncio.sleep(RETRY)
+            except Exception:  # what comes next must be compared all the same
+                _log.exception("%d sessions could not be compared with the database", len(due))
 
     async def _compare(self, sessions: list[Session]) -> None:
         for start in range(0, len(sessions), _CHECK_CHUNK):

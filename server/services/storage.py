@@ -1,11 +1,16 @@
 """Where the content of files is kept: the interface, and the local directory behind it."""
 
 import asyncio
+import contextlib
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
+
+_UNFINISHED = 3600.0
+"""Seconds after the last byte; nobody waits so long for the next."""
 
 
 class TooLarge(Exception):
@@ -57,10 +62,12 @@ class LocalStorage:
         self._directory = directory
 
     def prepare(self) -> None:
-        """Make the directory, and remove what a killed process left unfinished."""
+        """Make the directory, and remove what a killed process left unfinished. Others may be receiving just now."""
         self._directory.mkdir(parents=True, exist_ok=True)
         for leftover in self._directory.glob(".incoming-*"):
-            leftover.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - leftover.stat().st_mtime > _UNFINISHED:
+                    leftover.unlink()
 
     async def receive(self, chunks: AsyncIterator[bytes], limit: int) -> Incoming:
         handle, name = await asyncio.to_thread(tempfile.mkstemp, prefix=".incoming-", dir=self._directory)

@@ -1,6 +1,7 @@
 """The local directory behind the storage interface."""
 
 import os
+import time
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
@@ -77,10 +78,13 @@ async def test_removing_takes_what_is_gone_already(storage: LocalStorage, tmp_pa
 
 async def test_what_a_killed_process_left_unfinished_is_cleared_away(storage: LocalStorage, tmp_path: Path) -> None:
     await storage.keep(await storage.receive(_stream([b"x"]), 10), "kept")
-    await storage.receive(_stream([b"x"]), 10)
-    assert len(_all(tmp_path)) == 2
-    storage.prepare()
-    assert _all(tmp_path) == ["kept"]
+    left, under_way = [await storage.receive(_stream([b"x"]), 10) for _ in range(2)]
+    long_ago = time.time() - 3601
+    os.utime(left.path, (long_ago, long_ago))
+    os.utime(tmp_path / "a" / "b" / "kept", (long_ago, long_ago))
+    LocalStorage(tmp_path / "a" / "b").prepare()  # of a process that starts while this one receives
+    await storage.keep(under_way, "finished")
+    assert _all(tmp_path) == ["finished", "kept"]
 
 
 def test_only_files_are_found(storage: LocalStorage, tmp_path: Path) -> None:
