@@ -10,7 +10,6 @@ import fcntl
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,8 @@ import pymysql
 from pydantic import SecretStr
 
 from server.config.settings import Mysql
+from tests.support.process import pause
+from tests.support.server import free_port
 
 USER = "ichat"
 PASSWORD = "pa:ss@w/rd%+"
@@ -87,7 +88,7 @@ class MariaDb:
         if not self.data.exists():
             shutil.copytree(_template(), self.data)
         for _ in range(5):
-            self._launch(self.port or _free_port())
+            self._launch(self.port or free_port())
             if self._wait_until_ready():
                 return
         raise RuntimeError(f"mariadbd didn't start:\n{self.log.read_text()[-4000:]}")
@@ -170,7 +171,7 @@ class MariaDb:
     def stall(self) -> None:
         """It answers nothing and closes nothing, until `resume`."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        pause(self._process.pid)
 
     def resume(self) -> None:
         assert self._process is not None
@@ -182,13 +183,6 @@ class MariaDb:
         shutil.rmtree(self.data, ignore_errors=True)
         if self._temporary is not None:
             self._temporary.cleanup()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _fast() -> Path | None:

@@ -25,6 +25,7 @@ from pydantic import SecretStr
 
 from server.config.settings import Redis
 from tests.support.certificate import Certificate
+from tests.support.process import pause
 from tests.support.server import free_port
 
 _START_TIMEOUT = 30.0
@@ -197,7 +198,7 @@ class RedisServer:
     def stall(self) -> None:
         """It answers nothing and closes nothing, until `resume`."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        pause(self._process.pid)
 
     def resume(self) -> None:
         assert self._process is not None

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.certificate import Certificate
+from tests.support.process import pause
 
 START_TIMEOUT = 60.0
 """Seconds until a started server must answer, on a loaded machine."""
@@ -156,7 +157,7 @@ class ServerProcess:
 
     def pause(self) -> None:
         """SIGSTOP: it is there, and does nothing."""
-        os.kill(self.pid, signal.SIGSTOP)
+        pause(self.pid)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
