@@ -133,15 +133,22 @@ class Calls:
                 mailbox = await self._bus.open_mailbox(address, ttl=REPLIES_TTL, create=True)
                 while True:
                     for entry in await mailbox.read():
-                        number, refusal = decode_answer(entry.data)
-                        answer = self._asked.get(number)
-                        if answer is not None and not answer.done():
-                            answer.set_result(refusal)
+                        self._take_answer(entry.data)
                         mailbox.ack(entry.seq)
             except MailboxLost:
                 continue
             except BusUnavailable:
                 await asyncio.sleep(_NOBODY)
+
+    def _take_answer(self, data: bytes) -> None:
+        try:
+            number, refusal = decode_answer(data)
+        except (ValueError, TypeError, KeyError):  # of a manager of another version
+            _log.exception("what a manager answered can't be read")
+            return
+        answer = self._asked.get(number)
+        if answer is not None and not answer.done():
+            answer.set_result(refusal)
 
     def _want(self, call_id: int) -> None:
         self._monitor.want(call_id)

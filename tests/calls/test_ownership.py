@@ -6,7 +6,7 @@ import pytest
 
 from server.bus.interface import Post
 from server.calls.events import HangUp, Join
-from server.calls.names import MANAGER, call_group
+from server.calls.names import MANAGER, call_group, replies_address
 from server.errors import ApiError, ErrorCode
 from server.model.enums import CallStatus, EndReason, UserState
 from server.wire.call import CallFrameType
@@ -183,11 +183,14 @@ async def test_a_superseded_owner_takes_back_what_it_put_on_a_bus_that_forgot() 
 
 
 @virtual
-async def test_what_cannot_be_read_does_not_stop_a_manager() -> None:
+async def test_what_cannot_be_read_stops_neither_a_manager_nor_who_asks_it() -> None:
     async with processes(1) as (here,):
         call_id = await here.ready_call(ANN, BEN)
         for rubbish in (b"", b"x", b"[]", b'["join"]', b'["join",[1,2,3,4],null]', b'["nothing",[1],null]', b"{}"):
             assert await here.bus.post([Post(call_group(call_id), rubbish, MANAGER)]) == [1]
+        answers = replies_address(here.bus.process_id)
+        for rubbish in (b"", b"[]", b'[1,"NO_SUCH_CODE"]', b"{}", b"[1,null]"):
+            assert await here.bus.post([Post(answers.group, rubbish, answers.name)]) == [1]
         await here.join(call_id, BEN)
         assert here.world.state(call_id).members[1].state is UserState.ACCEPTED
         await here.hang_up(call_id, ANN)

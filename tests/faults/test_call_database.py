@@ -20,7 +20,7 @@ BEAT = 1.0
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two servers with a MariaDB of their own; each test leaves all of it running."""
-    settings = {"ICHAT_MYSQL_TIMEOUT": "2", "ICHAT_CALLS_HEARTBEAT_TIMEOUT": "5"}
+    settings = {"ICHAT_MYSQL_TIMEOUT": "2", "ICHAT_CALLS_HEARTBEAT_TIMEOUT": "4"}
     with open_cluster("shared", tmp_path_factory.mktemp("calls"), settings=settings) as cluster:
         yield cluster
 
@@ -50,7 +50,7 @@ async def test_mariadb_is_away_for_some_seconds(cluster: Cluster, register: Regi
             victim.kill()
             await anns.wait_until(lambda: anns.connections == 3 and anns.socket, "a third socket")
             await talk.progress()
-            await asyncio.sleep(6)  # longer than anybody may be silent
+            await asyncio.sleep(5)  # longer than anybody may be silent
             await talk.progress()
             await asyncio.to_thread(cluster.mariadb.start)
             await victim.start()
@@ -80,7 +80,7 @@ async def test_mariadb_is_away_when_a_call_ends(cluster: Cluster, register: Regi
         for page in both:
             page.stay_away = True
             await page.drop()
-        await asyncio.sleep(8)  # lost meanwhile
+        await asyncio.sleep(6)  # lost meanwhile
         cluster.mariadb.resume()
         assert (await wait_for_status(ann, call_id, Status.END))["endReason"] == Reason.LOST
     await assert_healthy(cluster)

@@ -82,7 +82,7 @@ async def conversation(register: Register, cluster: Cluster) -> AsyncIterator[Sc
 
 async def test_flushed_while_it_runs(cluster: Cluster, register: Register) -> None:
     async with conversation(register, cluster) as scene:
-        for _ in range(5):
+        for _ in range(3):
             cluster.redis.flush()
             await scene.talk.progress()
 
@@ -111,7 +111,7 @@ async def test_away_for_longer_than_a_user_may_be_silent(cluster: Cluster, regis
     async with pages(call_id, *room.people, heartbeat=BEAT) as (anns, bens):
         async with talking(anns, bens) as talk:
             await asyncio.to_thread(cluster.redis.kill)
-            await asyncio.sleep(8)
+            await asyncio.sleep(7)
             await asyncio.to_thread(cluster.redis.start)
             await talk.progress()
         await anns.hang_up()
