@@ -35,7 +35,7 @@ class Dispatcher:
             request[ROUTE] = name
             login = await self._login(request, route.access)
             parsed = await _read(request, route)
-            call = Call(parsed, login, self._visitor(request), preferred_language(request), request)
+            call = Call(parsed, login, preferred_language(request), request, self._visitor)
             answer = await route.handler(call)
             if isinstance(answer, web.StreamResponse):
                 return answer

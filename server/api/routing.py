@@ -37,9 +37,14 @@ class Call(Generic[In]):
 
     input: In
     login: LoginSession | None
-    visitor: Visitor
     language: Language
     request: web.Request
+    visit: Callable[[web.Request], Visitor]
+
+    @property
+    def visitor(self) -> Visitor:
+        """Where the request comes from."""
+        return self.visit(self.request)
 
     @property
     def me(self) -> int:

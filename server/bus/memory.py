@@ -9,6 +9,7 @@ killed process ends, `MemoryHub.flush` forgets everything.
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -57,7 +58,7 @@ class MemoryBus:
         self.hub = hub
         self._clock = clock
         self._faults = faults
-        self._metrics = metrics
+        self._times = functools.cache(metrics.bus_seconds.labels) if metrics is not None else None
         self._process_id = hub.new_process_id()
         self.live = False
         self._isolated = False
@@ -140,8 +141,8 @@ class MemoryBus:
         start = time.perf_counter()
         if self._faults is not None:
             await self._faults.before(operation)
-        if self._metrics is not None:
-            self._metrics.bus_seconds.labels(operation).observe(time.perf_counter() - start)
+        if self._times is not None:
+            self._times(operation).observe(time.perf_counter() - start)
         if not self.reachable:
             raise BusUnavailable("cut off")
 

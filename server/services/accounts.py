@@ -136,11 +136,11 @@ class Accounts:
         if not token:
             raise ApiError(ErrorCode.UNAUTHORIZED)
         key = _digest(token)
-        now = asyncio.get_running_loop().time()
+        now, moment = asyncio.get_running_loop().time(), self._clock.now()
         cached = self._cache.get(key)
         if cached is not None and now - cached[1] < _RECHECK:
             session = cached[0]
-            if session.expires_at <= self._clock.now():
+            if session.expires_at <= moment:
                 raise ApiError(ErrorCode.LOGIN_EXPIRED)
         else:
             try:
@@ -154,7 +154,7 @@ class Accounts:
             self._cache[key] = (session, now)
             if len(self._cache) > _CACHED:
                 self._cache.popitem(last=False)
-        self._used[session.login_id] = self._clock.now()
+        self._used[session.login_id] = moment
         return session
 
     async def _look_up(self, login_id: int) -> LoginSession:

@@ -95,10 +95,13 @@ class Session:
                 await self._reopen()
                 continue
             async with self._turn:
+                sent = []
                 for entry in entries:
-                    await self._pass_on(wire.Queued.decode(entry.data))
+                    queued = wire.Queued.decode(entry.data)
+                    if await self._pass_on(queued):
+                        sent.append(queued.committed_at)
                     self._seq = entry.seq
-                await self._ask_confirmation()
+                self._hub.sent(self, sent)
 
     async def _reopen(self) -> None:
         """The bus forgot the mailbox: have it again under its name, and look what went by."""
@@ -116,7 +119,8 @@ class Session:
             self._hub.check_now((self,))
             return
 
-    async def _pass_on(self, queued: wire.Queued) -> None:
+    async def _pass_on(self, queued: wire.Queued) -> bool:
+        """False if the client had it already."""
         if queued.delivery_id == 0:
             await self._outlet.send(queued.frame)
         elif queued.delivery_id > self._cursor:
@@ -125,8 +129,8 @@ class Session:
             await self._outlet.send(queued.frame)
             self._cursor = queued.delivery_id
         else:
-            return
-        self._hub.sent(queued.committed_at)
+            return False
+        return True
 
     async def _fill(self, up_to: int) -> None:
         """Send what the database has after the cursor and up to `up_to`."""
@@ -144,7 +148,7 @@ class Session:
         """The database has deliveries up to `head`: send those that were missed."""
         async with self._turn:
             await self._fill(head)
-            await self._ask_confirmation()
+            self._hub.confirm_soon(self)
 
     async def pass_on_hints(self, frames: Iterable[str]) -> None:
         """Send notifications that are no deliveries."""
@@ -152,11 +156,12 @@ class Session:
             for frame in frames:
                 await self._outlet.send(frame)
 
-    async def _ask_confirmation(self) -> None:
+    async def ask_confirmation(self) -> None:
         """A browser answers a protocol ping after everything sent before it. One is under way at a time."""
-        if self._confirming is None:
-            self._confirming = (self._seq, self._cursor, self._hub.now())
-            await self._outlet.ping(b"%d" % self._cursor)
+        async with self._turn:
+            if self._confirming is None:
+                self._confirming = (self._seq, self._cursor, self._hub.now())
+                await self._outlet.ping(b"%d" % self._cursor)
 
     @property
     def confirming(self) -> bool:
@@ -164,17 +169,13 @@ class Session:
         return self._confirming is not None
 
     def confirmed(self) -> bool:
-        """The client answered the ping. True if more was sent since and `ask_again` is due."""
+        """The client answered the ping. True if more was sent since, so that it must be asked again."""
         if self._confirming is None:
             return False
         seq, cursor, self._told = self._confirming
         self._confirming = None
         self._mailbox.ack(seq, bookmark(cursor))
         return (seq, cursor) != (self._seq, self._cursor)
-
-    async def ask_again(self) -> None:
-        async with self._turn:
-            await self._ask_confirmation()
 
     async def leave(self) -> None:
         """The connection went; the session waits for the next one."""

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import re
 import secrets
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 _CHECK_TICK = 2.0
 """Seconds for which heartbeats are gathered into one comparison."""
 _CHECK_CHUNK = 500
+_CONFIRM_PAUSE = 0.2
+"""Seconds for which what was sent is gathered into one ping: what is confirmed late only makes something come twice."""
 _MARGIN = timedelta(seconds=30)
 """How long before it was noticed a trouble of the bus may have begun."""
 _SESSION_ID = re.compile(r"[0-9a-f]{12}-[A-Za-z0-9_-]{22}")
@@ -47,6 +49,8 @@ class SessionHub:
         self._due: dict[Session, None] = {}
         self._soon: dict[Session, None] = {}
         self._untold: dict[Session, datetime] = {}
+        self._unconfirmed: dict[Session, None] = {}
+        self._confirm_timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._tasks = OwnedTasks("sessions")
         bus.on_disruption(self._on_disruption)
@@ -56,6 +60,8 @@ class SessionHub:
         self._tasks.start(self._gather(), "gather")
 
     async def close(self) -> None:
+        if self._confirm_timer is not None:
+            self._confirm_timer.cancel()
         await self._tasks.close()
 
     # opening
@@ -118,15 +124,20 @@ class SessionHub:
         self._due.pop(session, None)
         self._soon.pop(session, None)
         self._untold.pop(session, None)
+        self._unconfirmed.pop(session, None)
 
     # what sessions report and ask
 
     def now(self) -> datetime:
         return self._clock.now()
 
-    def sent(self, committed_at: int) -> None:
-        self._metrics.notifications.inc()
-        self._metrics.notification_seconds.observe((epoch_millis(self._clock.now()) - committed_at) / 1000)
+    def sent(self, session: Session, committed_at: Sequence[int]) -> None:
+        """Notifications went out just now: the times when what they tell of was committed."""
+        now = epoch_millis(self._clock.now())
+        self._metrics.notifications.inc(len(committed_at))
+        for moment in committed_at:
+            self._metrics.notification_seconds.observe((now - moment) / 1000)
+        self.confirm_soon(session)
 
     def filled(self) -> None:
         self._metrics.notifications.inc()
@@ -145,8 +156,21 @@ class SessionHub:
         if not session.confirming:
             return False
         if session.confirmed():
-            self._start(session.ask_again(), "confirm")
+            self.confirm_soon(session)
         return True
+
+    def confirm_soon(self, session: Session) -> None:
+        """Ask the client in a moment what it has, with all others: what is sent until then is asked for, too."""
+        self._unconfirmed[session] = None
+        if self._confirm_timer is None:
+            self._confirm_timer = asyncio.get_running_loop().call_later(_CONFIRM_PAUSE, self._confirm)
+
+    def _confirm(self) -> None:
+        self._confirm_timer = None
+        due, self._unconfirmed = self._unconfirmed, {}
+        for session in due:
+            if session in self._live and not session.confirming:
+                self._start(session.ask_confirmation(), "confirm")
 
     # comparing with the database
 

@@ -12,6 +12,7 @@ from typing import ClassVar
 from sqlalchemy.exc import IntegrityError
 
 from server.clock import Clock
+from server.patience import Patience
 from server.store.database import Database
 from server.store.errors import StoreUnavailable
 from server.store.sending import Outcome, SendRequest, SendResult, send_all
@@ -69,7 +70,7 @@ class SendWriter:
 
     def __init__(self, backend: SendBackend, limit: float, batch: int) -> None:
         self._backend = backend
-        self._limit = limit
+        self._patience = Patience(limit, lambda: StoreUnavailable(f"not committed within {limit} s"))
         self._batch = min(batch, _BATCH_SENDS)
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
@@ -98,11 +99,8 @@ class SendWriter:
         future: asyncio.Future[SendResult] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(request, future))
         self._wake.set()
-        try:
-            async with asyncio.timeout(self._limit):
-                return await future
-        except TimeoutError as error:
-            raise StoreUnavailable(f"not committed within {self._limit} s") from error
+        self._patience.watch(future)
+        return await future
 
     async def _run(self) -> None:
         while True:

@@ -21,6 +21,15 @@ def message_frame(delivery: entities.Delivery) -> str:
     return _frame(NotificationType.MESSAGE, objects.NotifiedMessage.of(delivery).model_dump_json())
 
 
+def message_frame_parts(message: entities.Message, *, is_new: bool) -> tuple[str, str, str]:
+    """What stands before the local id in a message's frames, the local id in JSON (its sender's; everybody else's is
+    `""`), and what stands after the delivery id, which follows it."""
+    frame = message_frame(entities.Delivery(message.sender_id, 0, is_new, message))
+    before, key, rest = frame.rpartition('"localId":')  # quotes within texts are escaped, so it is the key
+    local_id, _, after = rest.rpartition(',"deliveryId":0')
+    return before + key, local_id, after
+
+
 def contact_frame(contact: entities.Contact) -> str:
     return _frame(NotificationType.CONTACT, objects.Contact.model_validate(contact).model_dump_json())
 

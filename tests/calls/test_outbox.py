@@ -11,7 +11,7 @@ from server.calls.events import HangUp, MediaSeen
 from server.calls.names import INBOX_TTL, MANAGER, call_group
 from server.calls.outbox import SEAT_PATIENCE, Outbox
 from server.clock import SystemClock
-from tests.calls.virtual import virtual
+from tests.virtual import virtual
 
 CALL = 7
 GROUP = call_group(CALL)

@@ -11,7 +11,7 @@ from server.errors import ApiError, ErrorCode
 from server.model.enums import CallStatus, EndReason, UserState
 from server.wire.call import CallFrameType
 from tests.calls.rig import TIMES, Client, Process, pause, processes
-from tests.calls.virtual import virtual
+from tests.virtual import virtual
 
 ANN, BEN, CLEO = 1, 2, 3
 

@@ -6,7 +6,7 @@ from server.calls.outlet import SeatOverloaded
 from server.model.enums import EndReason, UserState
 from server.wire.call import CallFrameType
 from tests.calls.rig import Client, Process, pause, processes
-from tests.calls.virtual import virtual
+from tests.virtual import virtual
 
 ANN, BEN, CLEO = 1, 2, 3
 STATES, STATE = CallFrameType.ALL_USER_STATES, CallFrameType.ONE_USER_STATE

@@ -20,12 +20,15 @@ class Device:
         self.session = session
         self.frames: list[str] = []
         self.pings = 0
+        self.confirmed = 0
+        """The delivery up to which it has answered pings."""
         self.ended: BaseException | None = None
         self.answers = answers
         self._hub = hub
         self._reading = asyncio.Event()
         self._reading.set()
         self._gone = False
+        self._asked = b"0"
 
     async def send(self, text: str) -> None:
         await self._reading.wait()
@@ -38,11 +41,13 @@ class Device:
         if self._gone:
             raise OutletClosed
         self.pings += 1
+        self._asked = payload
         if self.answers:
             asyncio.get_running_loop().call_soon(self.pong)
 
     def pong(self) -> bool:
         """Whether it was asked for."""
+        self.confirmed = int(self._asked)
         return self._hub.confirmed(self.session)
 
     def stop_reading(self) -> None:

@@ -142,6 +142,62 @@ async def test_a_slow_bus_holds_no_request_up_for_long(
     assert len(posted) == 1
 
 
+async def test_nobody_is_answered_before_the_bus_has_what_is_told(
+    notifier: Notifier, bus: MemoryBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who come while a batch is under way share the next one."""
+    real = bus.post
+    batches: list[int] = []
+    go_on = asyncio.Semaphore(0)
+
+    async def slow(posts: Sequence[Post]) -> list[int]:
+        batches.append(len(posts))
+        await go_on.acquire()
+        return await real(posts)
+
+    monkeypatch.setattr(bus, "post", slow)
+    monkeypatch.setattr(module, "WAIT", 3600)
+    device = await _open(bus, BEN)
+    first, *others = [asyncio.create_task(notifier.deliver([_delivery(number)])) for number in range(1, 6)]
+    async with asyncio.timeout(10):
+        while not batches:
+            await asyncio.sleep(0)
+        last = asyncio.create_task(notifier.deliver([_delivery(6)]))
+        await asyncio.sleep(0)
+        assert not first.done()
+        go_on.release()
+        await asyncio.gather(first, *others)
+        assert not last.done()
+        go_on.release()
+        await last
+    assert batches == [5, 1]
+    assert [one.delivery_id for one in await _read(device, 6)] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_posts_that_fail_do_not_hold_up_those_behind_them(
+    notifier: Notifier,
+    bus: MemoryBus,
+    metrics: Metrics,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    device = await _open(bus, BEN)
+    real = bus.post
+    failures = iter([True])
+
+    async def broken(posts: Sequence[Post]) -> list[int]:
+        if next(failures, False):
+            raise ValueError("a defect")
+        return await real(posts)
+
+    monkeypatch.setattr(bus, "post", broken)
+    await notifier.deliver([_delivery(1)])
+    await notifier.deliver([_delivery(2)])
+    assert [one.delivery_id for one in await _read(device, 1)] == [2]
+    assert _value(metrics, "ichat_posts_dropped_total") == 1
+    assert "a defect" in caplog.text
+
+
 async def test_what_waits_at_the_end_is_tried_once_more(
     bus: MemoryBus, other_bus: MemoryBus, clock: TestClock, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,9 +211,9 @@ async def test_what_waits_at_the_end_is_tried_once_more(
     await notifier.close()
     assert [one.delivery_id for one in await _read(device, 2)] == [1, 2]
     lost = Notifier(bus, clock, metrics)
+    lost.start()
     bus.isolate()
     await lost.deliver([_delivery(3)])
-    lost.start()
     await lost.close()
     assert _value(metrics, "ichat_posts_dropped_total") == 1
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from server.bus.interface import BusUnavailable
+from server.patience import Patience
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -20,7 +21,7 @@ class Lane(Generic[Item, Answer]):
     ) -> None:
         self._carry = carry
         self._limit = limit
-        self._patience = patience
+        self._patience = Patience(patience, lambda: BusUnavailable(f"no answer within {patience:g} s"))
         self._queue: deque[tuple[Item, int, asyncio.Future[Answer]]] = deque()
         self._wake = asyncio.Event()
 
@@ -29,11 +30,8 @@ class Lane(Generic[Item, Answer]):
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._queue.append((item, weight, answer))
         self._wake.set()
-        try:
-            async with asyncio.timeout(self._patience):
-                return await answer
-        except TimeoutError as error:
-            raise BusUnavailable(f"no answer within {self._patience:g} s") from error
+        self._patience.watch(answer)
+        return await answer
 
     async def run(self) -> None:
         """Runs until it is cancelled."""

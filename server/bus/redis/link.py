@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Link:
 
     def __init__(self, settings: RedisSettings, metrics: Metrics | None) -> None:
         self._settings = settings
-        self._metrics = metrics
+        self._times = cache(metrics.bus_seconds.labels) if metrics is not None else None
         self._timeout = settings.timeout
         self.cluster = settings.mode == "cluster"
         self.on_trouble: Callable[[], None] = _nothing
@@ -164,8 +164,8 @@ class Link:
             self.on_trouble()
             raise BusUnavailable(f"{operation}: {error}") from error
         finally:
-            if self._metrics is not None:
-                self._metrics.bus_seconds.labels(operation).observe(time.perf_counter() - start)
+            if self._times is not None:
+                self._times(operation).observe(time.perf_counter() - start)
 
 
 def _nothing() -> None:

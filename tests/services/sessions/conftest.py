@@ -26,6 +26,7 @@ class OpenHub(Protocol):
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "_CHECK_TICK", 0.01)
+    monkeypatch.setattr(hub_module, "_CONFIRM_PAUSE", 0.01)
     for module in (hub_module, session_module):
         monkeypatch.setattr(module, "RETRY", 0.01)
 

@@ -24,7 +24,7 @@ class TestComingBack:
     async def test_what_queued_up_meanwhile_comes_in_order(self, sessions: SessionHub, send: Send, ben: int) -> None:
         async with connected(sessions, ben) as device:
             await send(2)
-            await until(lambda: device.deliveries == [1, 2] and not device.session.confirming)
+            await until(lambda: device.deliveries == [1, 2] and device.confirmed == 2)
         await send(3)
         async with connected(sessions, ben, device.session.session_id) as again:
             await send(1)
@@ -33,7 +33,7 @@ class TestComingBack:
     async def test_at_another_process(self, sessions: SessionHub, elsewhere: SessionHub, send: Send, ben: int) -> None:
         async with connected(sessions, ben) as device:
             await send(2)
-            await until(lambda: device.deliveries == [1, 2] and not device.session.confirming)
+            await until(lambda: device.deliveries == [1, 2] and device.confirmed == 2)
         await send(1)
         async with connected(elsewhere, ben, device.session.session_id) as again:
             assert again.session.resumed

@@ -178,7 +178,7 @@ class TestAcknowledging:
         async with connected(sessions, ben, answers=False) as device:
             for count in range(1, 6):
                 await send(1)
-                await until(lambda count=count: len(device.deliveries) == count)  # type: ignore[misc]
+                await until(lambda count=count: len(device.deliveries) == count and device.pings)  # type: ignore[misc]
             assert device.pings == 1
             assert device.pong(), "the answer"
             await until(lambda: device.pings == 2)
@@ -222,7 +222,7 @@ class TestSlowReaders:
         sessions = open_hub(bus, queue=10)
         async with connected(sessions, ben) as device:
             await send(1)
-            await until(lambda: device.deliveries == [1] and not device.session.confirming)
+            await until(lambda: device.deliveries == [1] and device.confirmed == 1)
             device.stop_reading()
             request = await store.contacts.request(await register(store), ben)
             await notifier.contact_request(request)
