@@ -2,6 +2,7 @@
 and every failure has the contract's shape, also what aiohttp finds before there is a request to hand on.
 """
 
+import asyncio
 import functools
 import logging
 import secrets
@@ -15,8 +16,10 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import _ErrInfo
 
 from server.api.failures import failure_of, failure_of_status
+from server.config.settings import Http
 from server.runtime.logs import request_id_var
 from server.runtime.metrics import Metrics
+from server.tasks import OwnedTasks
 
 METRICS = web.AppKey("metrics", Metrics)
 ROUTE = web.RequestKey("route", str)
@@ -34,12 +37,31 @@ _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class FrontRunner(web.AppRunner):
     """Runs an application behind this layer; the application has its `METRICS`."""
 
-    def __init__(self, app: web.Application, *, shutdown_timeout: float = 60.0) -> None:
-        accounting = _accounting(app[METRICS])
-        super().__init__(app, access_log=_access, access_log_class=accounting, shutdown_timeout=shutdown_timeout)
+    def __init__(self, app: web.Application, settings: Http) -> None:
+        super().__init__(
+            app, access_log=_access, access_log_class=_accounting(app[METRICS]), shutdown_timeout=settings.drain,
+            keepalive_timeout=settings.idle,
+        )  # fmt: skip
+        self._silence = settings.silence
+        self._tasks = OwnedTasks("http")
 
     async def _make_server(self) -> web.Server:
-        return _Server(await super()._make_server())
+        server = _Server(await super()._make_server())
+        self._tasks.start(self._watch(server), "silence")
+        return server
+
+    async def cleanup(self) -> None:
+        await super().cleanup()
+        await self._tasks.close()
+
+    async def _watch(self, server: web.Server) -> None:
+        """For clients that send a part of a request and then nothing. One look at all costs less than a timer each."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._silence / 4)
+            for connection in server.connections:
+                if isinstance(connection, _Connection):
+                    connection.give_up_body(heard_before=loop.time() - self._silence)
 
 
 class _Server(web.Server):
@@ -84,11 +106,23 @@ def _answering(handler: _Handler) -> _Handler:
 class _Connection(web.RequestHandler):
     """One connection of a client."""
 
-    __slots__ = ()
+    __slots__ = ("_heard",)
+
+    _heard: float
+    """When something came last, in the event loop's time."""
+
+    def give_up_body(self, *, heard_before: float) -> None:
+        """End the wait for the rest of a body, unless something came since, or we are the ones who don't read on."""
+        request = self._current_request
+        if request is None or request.content.is_eof() or self._reading_paused or self._heard >= heard_before:
+            return
+        if request.content.exception() is None:
+            request.content.set_exception(web.RequestPayloadError("nothing came for too long"))
 
     def data_received(self, data: bytes) -> None:
         """Sees to the body of a request that is being served, where aiohttp would let the handler wait in vain: for the
         rest of a body that breaks off in nonsense, and for the rest of any while the server stops."""
+        self._heard = self._loop.time()
         request = self._current_request
         if request is None or request.content.is_eof():
             super().data_received(data)

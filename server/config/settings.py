@@ -102,6 +102,10 @@ class Http(Section):
     """Whose `X-Forwarded-For` is believed: the web server in front."""
     body_limit: Count = 262_144
     """Of a JSON body."""
+    idle: Seconds = 75.0
+    """How long a connection may stay open without a request, and how long the headers of one may take."""
+    silence: Seconds = 30.0
+    """How long a client may send nothing in the middle of a body."""
     drain: Seconds = 10.0
     """How long a stopping server lets requests finish, and over how long at most it tells its sockets to come back."""
 

@@ -48,7 +48,7 @@ async def _serve(settings: Settings, create_app: AppFactory, drain: Drain, worke
     if worker:
         loop.add_reader(sys.stdin.fileno(), _stop_at_end, stopping, loop, sys.stdin.fileno())
     app = await create_app(settings)
-    runner = FrontRunner(app, shutdown_timeout=settings.http.drain)
+    runner = FrontRunner(app, settings.http)
     try:
         await runner.setup()
         site = web.TCPSite(

@@ -112,11 +112,11 @@ class Doorbell:
         if self._reading is not None and not self._reading.done():
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
-        listening, self._listening = self._listening, None
-        if listening is not None:
-            with contextlib.suppress(*FAILURES):
-                await listening.aclose()  # type: ignore[no-untyped-call]
-                await listening.connection_pool.aclose()
+        if (listening := self._listening) is not None:
+            for part in (listening, listening.connection_pool):
+                with contextlib.suppress(*FAILURES):
+                    await part.aclose()
+            self._listening = None  # only now: who is cancelled on the way leaves it to the next who closes
 
 
 def _nothing() -> None:
