@@ -7,6 +7,8 @@ import pytest
 
 from server.bus.interface import Address, Bus, BusUnavailable, Mailbox, MailboxClosed, MailboxLost, Post
 from server.bus.redis import RedisBus
+from server.bus.redis.doorbell import Doorbell
+from server.bus.redis.link import Link
 from server.clock import SystemClock
 from tests.bus.ground import ProxyLine, RedisGround
 from tests.bus.operations import SLOW, assert_all_available, assert_all_unavailable
@@ -306,3 +308,45 @@ async def test_it_cant_start_without_redis(server: RedisServer) -> None:
     with pytest.raises(BusUnavailable):
         await bus.start()
     await bus.close()
+
+
+async def test_a_subscription_that_does_not_come_about_leaves_no_connection(server: RedisServer) -> None:
+    """Not even one that Redis had taken in, but not answered yet."""
+    settings = server.settings(timeout=TIMEOUT)
+    doorbell = Doorbell(Link(settings, None), "own", "all", lambda *_: None, lambda _: None, TIMEOUT)
+    server.stall()
+    try:
+        for _ in range(3):
+            with pytest.raises(BusUnavailable):
+                await doorbell.start()
+    finally:
+        server.resume()
+
+    async def alone() -> bool:
+        return len((await asyncio.to_thread(server.execute, "CLIENT", "LIST")).splitlines()) == 1
+
+    await asked_until(alone)
+    await doorbell.start()
+    await doorbell.close()
+    await asked_until(alone)
+
+
+async def test_a_client_that_has_lost_sight_of_a_cluster_leaves_no_connection() -> None:
+    """Its connections to the nodes that live are closed all the same."""
+    with RedisCluster() as cluster:
+        link = Link(cluster.settings(timeout=TIMEOUT), None)
+        await link.start()
+
+        async def write_everywhere() -> list[object]:
+            writes = (link.command("SET", f"key:{number}", "value", operation="put") for number in range(60))
+            return await asyncio.gather(*writes, return_exceptions=True)
+
+        await write_everywhere()
+        dead, *living = cluster.nodes
+        await asyncio.to_thread(dead.kill)
+        refused = [isinstance(answer, BusUnavailable) for answer in await write_everywhere()]
+        assert any(refused)
+        await link.close()
+        for node in living:
+            clients = (await asyncio.to_thread(node.execute, "CLIENT", "LIST", "TYPE", "normal")).splitlines()
+            assert len(clients) == 1, "but the one that asks"

@@ -49,7 +49,11 @@ class Proxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        try:
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except BaseException:
+            writer.transport.abort()
+            raise
         ends = {writer, server_writer}
         self._writers |= ends
         pumps = [

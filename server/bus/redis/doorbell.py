@@ -42,15 +42,13 @@ class Doorbell:
         """Returns once everything that rings is heard. Raises BusUnavailable."""
         try:
             async with asyncio.timeout(self._timeout):
-                listener = self._link.listener()
-                listening = listener.pubsub()
+                listening = self._link.listener().pubsub()
                 try:
                     await listening.subscribe(*self._channels)
                     for _ in self._channels:
                         await listening.parse_response()
                 except BaseException:
-                    await listening.aclose()  # type: ignore[no-untyped-call]
-                    await listener.aclose()
+                    await _close(listening)
                     raise
         except (*FAILURES, TimeoutError) as error:
             raise BusUnavailable(f"subscribe: {error}") from error
@@ -112,11 +110,16 @@ class Doorbell:
         if self._reading is not None and not self._reading.done():
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
-        if (listening := self._listening) is not None:
-            for part in (listening, listening.connection_pool):
-                with contextlib.suppress(*FAILURES):
-                    await part.aclose()
+        if self._listening is not None:
+            await _close(self._listening)
             self._listening = None  # only now: who is cancelled on the way leaves it to the next who closes
+
+
+async def _close(listening: PubSub) -> None:
+    """With the pool, which may hold a connection that was given up while it was made."""
+    for part in (listening, listening.connection_pool):
+        with contextlib.suppress(*FAILURES):
+            await part.aclose()
 
 
 def _nothing() -> None:

@@ -107,6 +107,9 @@ class Link:
 
     async def close(self) -> None:
         await self._client.aclose()
+        if isinstance(self._client, RedisCluster):  # one that would look for its nodes anew has closed nothing by that
+            for nodes in ("nodes_cache", "startup_nodes"):
+                await self._client.nodes_manager.aclose(nodes)
         await asyncio.sleep(0)  # what was cut off in the middle of a request closes in the loop's next turn
         if self._sentinel is not None:
             await self._sentinel.aclose()
