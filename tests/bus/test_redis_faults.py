@@ -339,7 +339,8 @@ async def test_a_client_that_has_lost_sight_of_a_cluster_leaves_no_connection() 
 
         async def write_everywhere() -> list[object]:
             writes = (link.command("SET", f"key:{number}", "value", operation="put") for number in range(60))
-            return await asyncio.gather(*writes, return_exceptions=True)
+            answers: list[object] = await asyncio.gather(*writes, return_exceptions=True)
+            return answers
 
         await write_everywhere()
         dead, *living = cluster.nodes
