@@ -54,6 +54,7 @@ class Notifier:
             except BusUnavailable:
                 self._metrics.posts_dropped.inc(len(self._queue))
             self._queue.clear()
+        self._behind = True  # nobody posts any more, so nobody may wait for it
         self._release()
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> None:

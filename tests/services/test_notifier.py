@@ -216,6 +216,8 @@ async def test_what_waits_at_the_end_is_tried_once_more(
     await lost.deliver([_delivery(3)])
     await lost.close()
     assert _value(metrics, "ichat_posts_dropped_total") == 1
+    async with asyncio.timeout(5):
+        await lost.deliver([_delivery(4)])
 
 
 async def test_an_answer_that_was_lost_is_tried_again(
