@@ -8,19 +8,18 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Self
 
+from tests.support.process import PrivateServer
 from tests.support.server import free_port
 
 HOST = "127.0.0.1"
 _START_TIMEOUT = 30.0
-_STOP_TIMEOUT = 10.0
 _POLL = 0.02
 _RELAY_PORTS = 200
 _RELAYED = re.compile(r"peer usage: realm=<[^>]*>, username=<([^>]*)>, rp=(\d+), rb=\d+, sp=(\d+),")
 
 
-class TurnServer:
+class TurnServer(PrivateServer):
     """On a free loopback port for UDP and TCP. Its relay addresses are of loopback, too.
 
     with TurnServer() as turn:
@@ -30,10 +29,10 @@ class TurnServer:
     secret = "a secret of the TURN server and of the application"
 
     def __init__(self) -> None:
+        super().__init__()
         self._temporary = tempfile.TemporaryDirectory(prefix="coturn-")
         self.directory = Path(self._temporary.name)
         self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> tuple[str, int]:
@@ -43,17 +42,6 @@ class TurnServer:
     def url(self) -> str:
         """RFC 7065."""
         return f"turn:{HOST}:{self.port}?transport=udp"
-
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self._remove()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._remove()
 
     def log(self) -> str:
         log_file = self.directory / "log"
@@ -67,7 +55,7 @@ class TurnServer:
             packets[username] += int(received) + int(sent)
         return packets
 
-    def _start(self) -> None:
+    def start(self) -> None:
         first_port = random.randrange(30_000, 32_000)
         self._process = subprocess.Popen(
             [
@@ -94,13 +82,6 @@ class TurnServer:
         with socket.socket() as probe:
             return probe.connect_ex(self.address) == 0 and "UDP listener opened on" in self.log()
 
-    def _remove(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
+    def remove(self) -> None:
+        self.stop()
         self._temporary.cleanup()

@@ -9,19 +9,18 @@ Everything blocks; inside an event loop call it through `asyncio.to_thread`.
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import pymysql
 from pydantic import SecretStr
 
 from server.config.settings import Mysql
-from tests.support.process import pause
+from tests.support.process import PrivateServer
 from tests.support.server import free_port
 
 USER = "ichat"
@@ -30,7 +29,6 @@ TIME_ZONE = "Europe/Berlin"
 """Of every server: not UTC, and with daylight saving, so that a mistake with times shows."""
 
 _START_TIMEOUT = 60.0
-_STOP_TIMEOUT = 30.0
 _MEMORY = 2**32
 """Bytes that must be free for a server's files to lie in memory."""
 _OPTIONS = (  # small, but as durable as a real one
@@ -45,30 +43,20 @@ _OPTIONS = (  # small, but as durable as a real one
 )
 
 
-class MariaDb:
+class MariaDb(PrivateServer):
     """One server. It is made from a template that is initialised once for each machine and server version."""
 
     host = "127.0.0.1"
+    stop_timeout = 30.0
 
     def __init__(self, directory: Path | None = None) -> None:
         """`directory` is new or empty; None for a temporary one that `remove` deletes."""
+        super().__init__()
         self._temporary = tempfile.TemporaryDirectory(prefix="mariadb-", dir=_fast()) if directory is None else None
         self._directory = Path(self._temporary.name) if self._temporary else directory or Path()
-        self._process: subprocess.Popen[bytes] | None = None
         # A socket's path may be 107 bytes long, so it can't always lie beside the data.
         self._socket = Path(tempfile.gettempdir()) / f"mariadb-{uuid4().hex[:12]}.sock"
         self.port = 0
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.remove()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
 
     @property
     def data(self) -> Path:
@@ -78,13 +66,7 @@ class MariaDb:
     def log(self) -> Path:
         return self._directory / "server.log"
 
-    @property
-    def running(self) -> bool:
-        """Whether it was started and not ended; it may be stalled."""
-        return self._process is not None
-
     def start(self) -> None:
-        """Start it (again, on the same port) and wait until it answers."""
         if not self.data.exists():
             shutil.copytree(_template(), self.data)
         for _ in range(5):
@@ -150,35 +132,11 @@ class MariaDb:
             host=self.host, port=self.port, user=USER, password=SecretStr(PASSWORD), dbname=name, timeout=timeout
         )
 
-    def stop(self) -> None:
-        """In order, as an administrator would."""
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                self.kill()
-            self._process = None
-
     def kill(self) -> None:
-        """As the power going off would, as far as a process can."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-            self._socket.unlink(missing_ok=True)
-
-    def stall(self) -> None:
-        """It answers nothing and closes nothing, until `resume`."""
-        assert self._process is not None
-        pause(self._process.pid)
-
-    def resume(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        super().kill()
+        self._socket.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """End it, whatever its state, and delete what it left."""
         self.kill()
         shutil.rmtree(self.data, ignore_errors=True)
         if self._temporary is not None:

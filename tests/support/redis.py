@@ -8,7 +8,6 @@ Everything blocks; inside an event loop call it through `asyncio.to_thread`.
 """
 
 import contextlib
-import signal
 import socket
 import ssl
 import subprocess
@@ -25,11 +24,10 @@ from pydantic import SecretStr
 
 from server.config.settings import Redis
 from tests.support.certificate import Certificate
-from tests.support.process import pause
+from tests.support.process import PrivateServer
 from tests.support.server import free_port
 
 _START_TIMEOUT = 30.0
-_STOP_TIMEOUT = 10.0
 _POLL = 0.02
 CLUSTER_NODES = 3
 SENTINELS = 3
@@ -52,32 +50,21 @@ def unique_prefix() -> str:
     return f"t{uuid4().hex[:12]}"
 
 
-class RedisServer:
+class RedisServer(PrivateServer):
     """One server. It may be stopped, killed, stalled and started again, always on the same port."""
 
     host = "127.0.0.1"
 
     def __init__(self, *, password: str = "", tls: bool | Certificate = False, options: Sequence[str] = ()) -> None:
         """`tls`: with a certificate of its own, or this one."""
+        super().__init__()
         self._temporary = tempfile.TemporaryDirectory(prefix="redis-")
         self.directory = Path(self._temporary.name)
         self.port = free_port()
         self.password = password
         self.certificate = Certificate(self.directory) if tls is True else tls or None
         self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
         self._counter: _CommandCounter | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.remove()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
 
     @property
     def address(self) -> str:
@@ -97,11 +84,6 @@ class RedisServer:
             return Redis(url=SecretStr(url), prefix=prefix, timeout=timeout)
         password = SecretStr(self.password)
         return Redis(host=self.host, port=port, password=password, db=db, prefix=prefix, timeout=timeout)
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and not ended; it may be stalled."""
-        return self._process is not None
 
     def start(self) -> None:
         """Start it (again) and wait until it answers."""
@@ -173,36 +155,9 @@ class RedisServer:
         """Write everything to disk: what a later `start` begins with."""
         self.execute("SAVE")
 
-    def stop(self) -> None:
-        """In order, as an administrator would."""
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
-
-    def kill(self) -> None:
-        """As if it had crashed."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
     def restart_empty(self) -> None:
         self.kill()
         self.start()
-
-    def stall(self) -> None:
-        """It answers nothing and closes nothing, until `resume`."""
-        assert self._process is not None
-        pause(self._process.pid)
-
-    def resume(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
 
     def cpu_seconds(self) -> float:
         """User and system time of the server process so far."""
