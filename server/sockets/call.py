@@ -72,27 +72,10 @@ class CallEndpoint:
             silence=2 * self._settings.heartbeat_timeout,  # the call's manager has given it up by then
             slow_after=self._sessions.slow_reader_timeout,
         )
-        await connection.prepare()
-        self._watch.add(connection, KIND)
-        why = Close.INTERNAL
-        try:
-            await self._serve(connection, request, opened)
-        except Closed as closed:
-            why = closed.why
-        except asyncio.CancelledError:
-            why = Close.GOING_AWAY
-            raise
-        except Exception:
-            _log.exception("a call socket failed")
-        finally:
-            await connection.close(why)
-            self._watch.remove(connection, connection.closing or why)
-        return connection.response
+        return await self._watch.serve(connection, KIND, self._serve(connection, request, opened))
 
     async def _serve(self, connection: Connection, request: web.Request, opened: int) -> None:
         """Raises Closed with the reason for the end."""
-        if self._watch.draining:
-            raise Closed(Close.RESTART)
         token, call_pass = await self._authenticate(connection)
         user_id_var.set(call_pass.user_id)
         call_id_var.set(call_pass.call_id)
@@ -109,11 +92,7 @@ class CallEndpoint:
             await seat.leave()
 
     async def _authenticate(self, connection: Connection) -> tuple[str, CallPass]:
-        try:
-            async with asyncio.timeout(self._sessions.first_frame_timeout):
-                token = await connection.receive()
-        except TimeoutError as error:
-            raise Closed(Close.NO_FIRST_FRAME) from error
+        token = await connection.first_frame(self._sessions.first_frame_timeout)
         try:
             return token, self._tokens.read_call(token)
         except ApiError as error:

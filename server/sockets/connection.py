@@ -4,7 +4,9 @@ A connection has no timer of its own: one tick a second looks at all of them for
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from typing import Any
 
 from aiohttp import WSMessage, WSMsgType, web
@@ -13,6 +15,8 @@ from server.runtime.metrics import Metrics
 from server.services.session import OutletClosed
 from server.sockets.close_codes import Close
 from server.tasks import OwnedTasks
+
+_log = logging.getLogger(__name__)
 
 _EXPECTED = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
 _TICK = 1.0
@@ -109,6 +113,14 @@ class Connection:
                 case _:
                     raise Closed(Close.NORMAL)
 
+    async def first_frame(self, timeout: float) -> str:
+        """What a client has to begin with, within so many seconds. Raises Closed."""
+        try:
+            async with asyncio.timeout(timeout):
+                return await self.receive()
+        except TimeoutError as error:
+            raise Closed(Close.NO_FIRST_FRAME) from error
+
     async def _next(self) -> WSMessage:
         if (why := self.closing) is not None:
             raise Closed(why)
@@ -203,11 +215,31 @@ class ConnectionWatch:
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, connection: Connection, kind: str) -> None:
-        self._open[connection] = kind
-        self._metrics.sockets.labels(kind).inc()
+    async def serve(
+        self, connection: Connection, kind: str, serving: Coroutine[Any, Any, None]
+    ) -> web.WebSocketResponse:
+        """The life of a connection: `serving`, which raises Closed with the reason for its end, and the goodbye."""
+        with closing(serving):  # else it complains where it isn't begun
+            await connection.prepare()
+            self._open[connection] = kind
+            self._metrics.sockets.labels(kind).inc()
+            why = Close.RESTART if self._draining else Close.INTERNAL
+            try:
+                if not self._draining:
+                    await serving
+            except Closed as closed:
+                why = closed.why
+            except asyncio.CancelledError:
+                why = Close.GOING_AWAY
+                raise
+            except Exception:
+                _log.exception("a %s socket failed", kind)
+            finally:
+                await connection.close(why)
+                self._forget(connection, connection.closing or why)
+        return connection.response
 
-    def remove(self, connection: Connection, why: Close) -> None:
+    def _forget(self, connection: Connection, why: Close) -> None:
         kind = self._open.pop(connection)
         self._metrics.sockets.labels(kind).dec()
         self._metrics.socket_closes.labels(kind, why.name.lower()).inc()

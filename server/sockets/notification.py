@@ -44,30 +44,13 @@ class NotificationEndpoint:
             silence=self._settings.silence,
             slow_after=self._settings.slow_reader_timeout,
         )
-        await connection.prepare()
-        self._watch.add(connection, KIND)
-        why = Close.INTERNAL
-        try:
-            await self._serve(connection)
-        except Closed as closed:
-            why = closed.why
-        except asyncio.CancelledError:
-            why = Close.GOING_AWAY
-            raise
-        except Exception:
-            _log.exception("a notification socket failed")
-        finally:
-            await connection.close(why)
-            self._watch.remove(connection, connection.closing or why)
-        return connection.response
+        return await self._watch.serve(connection, KIND, self._serve(connection))
 
     async def _serve(self, connection: Connection) -> None:
         """Raises Closed with the reason for the end."""
-        if self._watch.draining:
-            raise Closed(Close.RESTART)
         login = await self._authenticate(connection)
         user_id_var.set(login.user_id)
-        wanted = await self._first_frame(connection)
+        wanted = await connection.first_frame(self._settings.first_frame_timeout)
         try:
             session = await self._sessions.open(login.user_id, wanted)
         except (BusUnavailable, StoreUnavailable) as error:
@@ -86,15 +69,8 @@ class NotificationEndpoint:
             self._forget(login.login_id, connection)
             await session.leave()
 
-    async def _first_frame(self, connection: Connection) -> str:
-        try:
-            async with asyncio.timeout(self._settings.first_frame_timeout):
-                return await connection.receive()
-        except TimeoutError as error:
-            raise Closed(Close.NO_FIRST_FRAME) from error
-
     async def _authenticate(self, connection: Connection) -> LoginSession:
-        token = await self._first_frame(connection)
+        token = await connection.first_frame(self._settings.first_frame_timeout)
         try:
             return await self._accounts.authenticate(token)
         except ApiError as error:
