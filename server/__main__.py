@@ -112,8 +112,8 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
         return 2
     try:
         if options.workers > 1:
-            if settings.redis is None or settings.mysql is None:
-                print("--workers: several processes need Redis and MySQL between them", file=sys.stderr)
+            if settings.redis is None:
+                print("--workers: several processes need Redis between them", file=sys.stderr)
                 return 2
             config = ["--config", str(options.config)] if options.config else []
             return supervise(settings, options.workers, [*config, "serve", "--worker"])

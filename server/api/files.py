@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartReader, web
 
 from server.api.routing import Access, AnyRoute, Call, Plain, Route, Source
 from server.api.served import ServedFile
@@ -13,6 +13,8 @@ from server.wire import bodies
 
 TAG = "Files"
 _CHUNK = 64 * 1024
+_BESIDE = 64 * 1024
+"""Bytes that a form may have beside its file."""
 _YEAR = 31_536_000
 _FILE = Plain(
     "*/*",
@@ -29,9 +31,13 @@ class FilesApi:
 
     async def upload(self, call: Call[bodies.UploadForm]) -> str:
         await self._files.admit(call.login, call.visitor)
+        limit = self._files.upload_limit(call.login)
+        if (call.request.content_length or 0) > limit + _BESIDE:
+            raise ApiError(E.TOO_LARGE, limit=limit)
+        if call.request.content_type != "multipart/form-data":
+            raise _no_form()
         try:
-            part = await _file_part(call.request)
-            return await self._files.upload(call.login, _chunks(part))
+            return await self._files.upload(call.login, _file(await call.request.multipart()))
         except ValueError as error:  # the multipart body is broken
             raise _no_form() from error
 
@@ -62,19 +68,40 @@ class FilesApi:
         ]  # fmt: skip
 
 
-async def _file_part(request: web.Request) -> BodyPartReader:
-    """The part called `file` of a multipart request."""
-    if request.content_type != "multipart/form-data":
+async def _parts(form: MultipartReader) -> AsyncIterator[object]:
+    """Raises ValueError where the form is broken."""
+    while True:
+        try:
+            part = await form.next()
+        except RuntimeError as error:  # aiohttp's word for a bad `_charset_`
+            raise ValueError("no form") from error
+        if part is None:
+            return
+        yield part
+
+
+async def _file(form: MultipartReader) -> AsyncIterator[bytes]:
+    """The content of the part called `file`.
+
+    Raises:
+        ValueError: there is none, or the form isn't whole
+        ApiError: TOO_LARGE (what stands beside the file)
+    """
+    found = False
+    beside = 0
+    async for part in _parts(form):
+        if not isinstance(part, BodyPartReader):
+            raise _no_form()
+        wanted = part.name == "file" and not found
+        found = found or wanted
+        while not part.at_eof():
+            chunk = await part.read_chunk(_CHUNK)
+            if wanted and chunk:
+                yield chunk
+            elif (beside := beside + len(chunk)) > _BESIDE:
+                raise ApiError(E.TOO_LARGE, limit=_BESIDE)
+    if not found:
         raise _no_form()
-    async for part in await request.multipart():
-        if isinstance(part, BodyPartReader) and part.name == "file":
-            return part
-    raise _no_form()
-
-
-async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
-    while chunk := await part.read_chunk(_CHUNK):
-        yield chunk
 
 
 def _no_form() -> ApiError:

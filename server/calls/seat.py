@@ -7,7 +7,7 @@ sees that its manager takes it for lost says that it is up.
 
 import asyncio
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from server.bus.interface import Address, BusUnavailable, Mailbox, MailboxLost, MailboxTaken
 from server.calls import view as views
@@ -37,6 +37,14 @@ class _Entry(Enum):
     KNOWN = auto()
 
 
+class _Asked(NamedTuple):
+    """A ping under way: its answer confirms what came up to `seq`, if the mailbox is still that of this round."""
+
+    payload: bytes
+    round: int
+    seq: int
+
+
 class Seat:
     """Made by `Seats.seat`. `run` is its writer, `heard` and `confirmed` take what is read; at last `leave`.
 
@@ -59,7 +67,8 @@ class Seat:
         self._said_at = 0.0
         self._view: View | None = None
         self._mailbox: Mailbox | None = None
-        self._asked: tuple[int, int] | None = None
+        self._pings = 0
+        self._asked: _Asked | None = None
         self._answered = asyncio.Event()
         self._round = 0
         self._seen_seq = 0
@@ -136,17 +145,18 @@ class Seat:
 
     async def _ping(self) -> None:
         if self._asked is None:
-            self._asked = (self._round, self._sent_seq)
-            await self._outlet.ping(b"%d" % self._sent_seq)
+            self._pings += 1
+            self._asked = _Asked(b"%d" % self._pings, self._round, self._sent_seq)
+            await self._outlet.ping(self._asked.payload)
 
-    def confirmed(self) -> bool:
-        """Take in the client's answer to a ping; false if none was under way."""
-        if self._asked is None:
+    def confirmed(self, payload: bytes) -> bool:
+        """Take in the client's answer to a ping; false if none with this payload was under way."""
+        if self._asked is None or payload != self._asked.payload:
             return False
-        (number, seq), self._asked = self._asked, None
+        asked, self._asked = self._asked, None
         self._answered.set()
-        if number == self._round:
-            self._confirm(seq)
+        if asked.round == self._round:
+            self._confirm(asked.seq)
         if self._sent_seq > self._confirmed_seq and not self._over:
             self._seats.start(self._ask_confirmation())
         return True

@@ -5,6 +5,7 @@ Nothing is converted here. YAML's own conversions would spoil values that are me
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from server.config.problems import Problem
 
 FILE_VARIABLE = "ICHAT_CONFIG"
 """Names the file; the one variable that isn't a key."""
+_KUBERNETES = re.compile(r"SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP|SCTP)\w*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def from_environment(environment: Mapping[str, str]) -> Given:
     given = Given()
     keys = {key.variable: key for key in all_keys().values()}
     for name, text in sorted(environment.items()):
-        if not name.startswith(PREFIX) or name == FILE_VARIABLE or not text:
+        if not name.startswith(PREFIX) or name == FILE_VARIABLE or not text or _is_of_kubernetes(name, text):
             continue
         if (key := keys.get(name)) is not None:
             given.values[key.path] = Value(_listed(text) if key.is_list else text, name)
@@ -68,6 +70,13 @@ def from_environment(environment: Mapping[str, str]) -> Given:
             rule = f"there is no such variable{_guess(name, keys)}"
             given.problems.append(Problem(name, "environment", rule))
     return given
+
+
+def _is_of_kubernetes(name: str, text: str) -> bool:
+    """Kubernetes gives such variables to every container beside a service that is called ichat."""
+    if name == f"{PREFIX}PORT":
+        return "://" in text
+    return _KUBERNETES.fullmatch(name.removeprefix(PREFIX)) is not None
 
 
 def _read_section(given: Given, node: MappingNode, above: KeyPath, file: str) -> None:

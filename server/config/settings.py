@@ -181,6 +181,8 @@ class Password(Section):
     """Each step up doubles the time of a hash; older hashes are renewed at the next login."""
     threads: Annotated[int, Field(ge=1, le=64)] = 2
     """How many hashes are computed at once."""
+    queue: Count = 1000
+    """How many may wait for that; more are told to come later."""
 
 
 class RateLimit(Section):
@@ -194,7 +196,7 @@ class Limits(Section):
     """Rate limits: at most `count` in `seconds`."""
 
     enabled: bool = True
-    """False switches every rate limit off, for load tests."""
+    """False switches every rate limit off, that of frames on a socket too, for load tests."""
     login_account: RateLimit = RateLimit(count=20, seconds=60)
     """Attempts for one user name."""
     login_address: RateLimit = RateLimit(count=120, seconds=60)
@@ -237,8 +239,8 @@ class Sessions(Section):
     """A client that takes nothing for so long while something waits is disconnected."""
     frames_per_second: Count = 50
     """More from a client, over ten seconds on end, and it is disconnected."""
-    per_user: Count = 50
-    """Sessions of one user; one more ends the oldest."""
+    per_user: Count = 1000
+    """Sessions of one user, so that no login can fill the memory; one more ends the oldest."""
     recheck: Seconds = 60.0
     """How often an open session is compared with the database."""
 
@@ -272,8 +274,8 @@ class Calls(Section):
     """How long a join or a hang-up waits for the call's manager, also while another process takes the call over."""
     frame_limit: Count = 262_144
     """Of a frame from a client."""
-    members: Count = 100
-    """Users of one call."""
+    members: Count = 101
+    """Users of one call: by default a whole group."""
     frames_per_second: Count = 500
     """More from a client, over ten seconds on end, and it is disconnected."""
     queue: Count = 10_000

@@ -16,7 +16,7 @@ _LOCK_FILE = "server.lock"
 
 
 class DataDirectoryInUse(Exception):
-    """Another server has its embedded database there."""
+    """Another server is there, of which this one would know nothing."""
 
 
 def with_secret(settings: Settings) -> tuple[Settings, Path | None]:
@@ -53,13 +53,11 @@ def _kept_secret(file: Path) -> str:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Keep a second server from the same embedded database. Raises DataDirectoryInUse."""
+    """Keep a second server from the same data: their buses would be apart. Raises DataDirectoryInUse."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / _LOCK_FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise DataDirectoryInUse(
-                f"another server uses {directory} (without MySQL and Redis there can be one)"
-            ) from error
+            raise DataDirectoryInUse(f"another server uses {directory} (without Redis there can be one)") from error
         yield

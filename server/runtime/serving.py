@@ -34,7 +34,7 @@ def serve(settings: Settings, create_app: AppFactory, drain: Drain, *, worker: b
         and what `create_app` raises
     """
     with contextlib.ExitStack() as stack:
-        if settings.mysql is None or settings.redis is None:
+        if settings.redis is None:
             stack.enter_context(locked(settings.data_dir))
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         runner.run(_serve(settings, create_app, drain, worker))

@@ -1,6 +1,7 @@
 """Accounts: registering, logging in and out, and who is behind a token."""
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections import OrderedDict
@@ -28,6 +29,10 @@ _LOGIN_ENDED = "login-ended"
 _CACHED = 50_000
 _RECHECK = 60.0
 """Seconds after which a cached login is looked up again, in case the word of its end was lost."""
+_CHUNK = 500
+"""Logins of one statement."""
+_AGAIN = 1.0
+"""Seconds until a database that was away is asked again."""
 _TOUCH = 30.0
 """Seconds for which last uses are gathered before they are written."""
 
@@ -82,11 +87,14 @@ class Accounts:
         self._used: dict[int, datetime] = {}
         self._on_ended: list[Callable[[int], None]] = []
         self._tasks = OwnedTasks("accounts")
+        self._in_use: Callable[[], Sequence[int]] = tuple
+        self._doubt = asyncio.Event()
         bus.on_broadcast(_LOGIN_ENDED, lambda data: self._forget(int(data)))
-        bus.on_disruption(self._cache.clear)
+        bus.on_disruption(self._on_disruption)
 
     def start(self) -> None:
         self._tasks.start(self._touch_regularly(), "touch")
+        self._tasks.start(self._look_regularly(), "look")
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -95,6 +103,10 @@ class Accounts:
     def on_login_ended(self, callback: Callable[[int], None]) -> None:
         """`callback(login id)` in every process, soon after a login was ended."""
         self._on_ended.append(callback)
+
+    def watch(self, in_use: Callable[[], Sequence[int]]) -> None:
+        """`in_use()` are logins whose end must be noticed here though nobody asks, and even if nobody could tell."""
+        self._in_use = in_use
 
     # coming in
 
@@ -161,6 +173,8 @@ class Accounts:
         login = await self._store.logins.get(login_id)
         if login is None:
             raise ApiError(ErrorCode.UNAUTHORIZED)
+        if login.ended_at is not None:
+            self._forget(login_id)
         if login.ended_at is not None or login.expires_at <= self._clock.now():
             raise ApiError(ErrorCode.LOGIN_EXPIRED)
         return LoginSession(login.user_id, login.login_id, login.expires_at)
@@ -206,6 +220,31 @@ class Accounts:
             del self._cache[key]
         for callback in self._on_ended:
             callback(login_id)
+
+    def _on_disruption(self) -> None:
+        """The end of a login may have been told in vain."""
+        self._cache.clear()
+        self.look_soon()
+
+    def look_soon(self) -> None:
+        """See whether logins in use were ended."""
+        self._doubt.set()
+
+    async def _look_regularly(self) -> None:
+        """After trouble of the bus, and now and then: the one who ended a login may have been cut off."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_RECHECK):
+                    await self._doubt.wait()
+            self._doubt.clear()
+            in_use = self._in_use()
+            try:
+                for start in range(0, len(in_use), _CHUNK):
+                    for login_id in await self._store.logins.ended(in_use[start : start + _CHUNK]):
+                        self._forget(login_id)
+            except StoreUnavailable:
+                await asyncio.sleep(_AGAIN)
+                self._doubt.set()
 
     async def _touch_regularly(self) -> None:
         while True:

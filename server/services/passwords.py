@@ -17,8 +17,6 @@ Rest = TypeVarTuple("Rest")
 
 _BCRYPT_BYTES = 72
 """What bcrypt looks at."""
-_WAITING = 200
-"""Hashes that may wait for a thread; more, and the server is too busy."""
 
 
 class Passwords:
@@ -26,6 +24,7 @@ class Passwords:
 
     def __init__(self, settings: Password) -> None:
         self._cost = settings.bcrypt_cost
+        self._most = settings.queue
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="bcrypt")
         self._waiting = 0
         self._nobody = bcrypt.hashpw(b"nobody", bcrypt.gensalt(self._cost)).decode()
@@ -50,7 +49,7 @@ class Passwords:
         return known.startswith(f"$2b${self._cost:02d}$")
 
     async def _run(self, work: Callable[[str, *Rest], T], password: str, *rest: *Rest) -> T:
-        if self._waiting >= _WAITING:
+        if self._waiting >= self._most:
             raise ApiError(ErrorCode.UNAVAILABLE)
         self._waiting += 1
         try:

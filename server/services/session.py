@@ -8,7 +8,7 @@ their ids and without a gap: one that isn't the next makes the session read what
 import asyncio
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from server.bus.interface import BusUnavailable, Mailbox, MailboxLost
 from server.services.notifier import FrameMaker
@@ -34,6 +34,15 @@ class Outlet(Protocol):
     async def ping(self, payload: bytes) -> None: ...
 
 
+class _Asked(NamedTuple):
+    """A ping under way: its answer confirms the mailbox' entries up to `seq` and the deliveries up to `cursor`."""
+
+    payload: bytes
+    seq: int
+    cursor: int
+    moment: datetime
+
+
 class Session:
     """A session that this process serves. `run` is its writer; `confirmed` takes the client's pongs."""
 
@@ -43,6 +52,7 @@ class Session:
         "_hub",
         "_mailbox",
         "_outlet",
+        "_pings",
         "_seq",
         "_told",
         "_turn",
@@ -56,7 +66,8 @@ class Session:
         self._mailbox = mailbox
         self._cursor = cursor
         self._seq = 0
-        self._confirming: tuple[int, int, datetime] | None = None
+        self._pings = 0
+        self._confirming: _Asked | None = None
         self._told = hub.now()
         self._turn = asyncio.Lock()
         self.user_id = user_id
@@ -160,22 +171,27 @@ class Session:
         """A browser answers a protocol ping after everything sent before it. One is under way at a time."""
         async with self._turn:
             if self._confirming is None:
-                self._confirming = (self._seq, self._cursor, self._hub.now())
-                await self._outlet.ping(b"%d" % self._cursor)
+                self._pings += 1
+                self._confirming = _Asked(b"%d" % self._pings, self._seq, self._cursor, self._hub.now())
+                await self._outlet.ping(self._confirming.payload)
 
     @property
     def confirming(self) -> bool:
         """Whether a ping is under way."""
         return self._confirming is not None
 
-    def confirmed(self) -> bool:
-        """The client answered the ping. True if more was sent since, so that it must be asked again."""
-        if self._confirming is None:
+    def confirmed(self, payload: bytes) -> bool:
+        """The client answered the ping with this payload: the one under way? An older one says nothing of what was
+        sent since, and a pong that nobody asked for (RFC 6455, section 5.5.3) nothing at all."""
+        asked = self._confirming
+        if asked is None or payload != asked.payload:
             return False
-        seq, cursor, self._told = self._confirming
         self._confirming = None
-        self._mailbox.ack(seq, bookmark(cursor))
-        return (seq, cursor) != (self._seq, self._cursor)
+        self._told = asked.moment
+        self._mailbox.ack(asked.seq, bookmark(asked.cursor))
+        if (asked.seq, asked.cursor) != (self._seq, self._cursor):  # more was sent since
+            self._hub.confirm_soon(self)
+        return True
 
     async def leave(self) -> None:
         """The connection went; the session waits for the next one."""

@@ -151,14 +151,6 @@ class SessionHub:
             except StoreUnavailable:
                 await asyncio.sleep(RETRY)
 
-    def confirmed(self, session: Session) -> bool:
-        """A pong came; false if nobody asked for it."""
-        if not session.confirming:
-            return False
-        if session.confirmed():
-            self.confirm_soon(session)
-        return True
-
     def confirm_soon(self, session: Session) -> None:
         """Ask the client in a moment what it has, with all others: what is sent until then is asked for, too."""
         self._unconfirmed[session] = None

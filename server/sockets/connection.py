@@ -5,6 +5,7 @@ A connection has no timer of its own: one tick a second looks at all of them for
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from typing import Any
@@ -36,44 +37,44 @@ class Closed(OutletClosed):
 class Connection:
     """An accepted WebSocket. One task reads (`receive`); writers take turns by themselves.
 
-    `pong` is called at each protocol pong and says whether it was asked for.
+    `pong` is called with the payload of each protocol pong and says whether it was asked for.
     """
 
     __slots__ = (
         "_closing",
         "_count",
-        "_frames_per_second",
         "_receiver",
         "_request",
+        "_sending",
         "_socket",
         "_window",
         "closing",
+        "frames_per_second",
         "heard",
         "pong",
-        "sending_since",
         "silence",
         "slow_after",
     )
 
     def __init__(
-        self, request: web.Request, *, frame_limit: int, frames_per_second: int, silence: float, slow_after: float
+        self, request: web.Request, *, frame_limit: int, frames_per_second: float, silence: float, slow_after: float
     ) -> None:
         # compression costs 90 KiB a connection and more CPU than it saves on short frames
         self._socket = web.WebSocketResponse(
             compress=False, autoping=False, max_msg_size=frame_limit, timeout=_CLOSE_WAIT, decode_text=True
         )
         self._request = request
-        self._frames_per_second = frames_per_second
+        self.frames_per_second = frames_per_second
         self._window = 0.0
         self._count = 0
         self.heard = asyncio.get_running_loop().time()
-        self.sending_since = 0.0
+        self._sending: list[float] = []
         self.silence = silence
         self.slow_after = slow_after
         self.closing: Close | None = None
         self._closing: asyncio.Task[bool] | None = None
         self._receiver: asyncio.Task[Any] | None = None
-        self.pong: Callable[[], bool] | None = None
+        self.pong: Callable[[bytes], bool] | None = None
 
     @property
     def response(self) -> web.WebSocketResponse:
@@ -95,7 +96,7 @@ class Connection:
         while True:
             message = await self._next()
             now = self.heard = asyncio.get_running_loop().time()
-            if message.type is WSMsgType.PONG and self.pong is not None and self.pong():
+            if message.type is WSMsgType.PONG and self.pong is not None and self.pong(message.data):
                 continue
             self._count_frame(now)
             match message.type:
@@ -144,7 +145,7 @@ class Connection:
         if now - self._window > _RATE_WINDOW:
             self._window, self._count = now, 0
         self._count += 1
-        if self._count > self._frames_per_second * _RATE_WINDOW:
+        if self._count > self.frames_per_second * _RATE_WINDOW:
             raise Closed(Close.POLICY)
 
     async def send(self, text: str) -> None:
@@ -156,13 +157,20 @@ class Connection:
         await self._send(self._socket.ping(payload))
 
     async def _send(self, sending: Coroutine[Any, Any, None]) -> None:
-        self.sending_since = self.sending_since or asyncio.get_running_loop().time()
+        # each has its own time: the reader's pongs must not hide that the writer hangs
+        start = asyncio.get_running_loop().time()
+        self._sending.append(start)
         try:
             await sending
         except (ConnectionError, RuntimeError) as error:
             raise Closed(self.closing or Close.NORMAL) from error
         finally:
-            self.sending_since = 0.0
+            self._sending.remove(start)
+
+    @property
+    def sending_since(self) -> float | None:
+        """Since when the oldest of the sends under way takes."""
+        return self._sending[0] if self._sending else None
 
     def end(self, why: Close) -> bool:
         """Let the reader end with this reason; it then closes. False if it isn't reading just now.
@@ -196,8 +204,10 @@ class Connection:
 class ConnectionWatch:
     """All connections of this process: closes the silent and the stuck, sends all away when the server stops."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, *, limit_frames: bool) -> None:
+        """`limit_frames`: no connection may bring more frames than it was made for."""
         self._metrics = metrics
+        self._limit_frames = limit_frames
         self._open: dict[Connection, str] = {}
         self._tasks = OwnedTasks("connections")
         self._draining = False
@@ -220,6 +230,8 @@ class ConnectionWatch:
     ) -> web.WebSocketResponse:
         """The life of a connection: `serving`, which raises Closed with the reason for its end, and the goodbye."""
         with closing(serving):  # else it complains where it isn't begun
+            if not self._limit_frames:
+                connection.frames_per_second = math.inf
             await connection.prepare()
             self._open[connection] = kind
             self._metrics.sockets.labels(kind).inc()
@@ -264,7 +276,8 @@ class ConnectionWatch:
             await asyncio.sleep(_TICK)
             now = loop.time()
             for connection in list(self._open):
-                if connection.sending_since and now - connection.sending_since > connection.slow_after:
+                since = connection.sending_since
+                if since is not None and now - since > connection.slow_after:
                     connection.abort(Close.SLOW)
                 elif now - connection.heard > connection.silence:
                     connection.abort(Close.SILENT)

@@ -34,6 +34,7 @@ class NotificationEndpoint:
         self._settings = settings
         self._by_login: dict[int, set[Connection]] = {}
         accounts.on_login_ended(self._login_ended)
+        accounts.watch(lambda: list(self._by_login))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The life of one connection."""
@@ -56,7 +57,7 @@ class NotificationEndpoint:
         except (BusUnavailable, StoreUnavailable) as error:
             raise Closed(Close.TRY_AGAIN) from error
         session_id_var.set(session.session_id)
-        connection.pong = lambda: self._sessions.confirmed(session)
+        connection.pong = session.confirmed
         self._sessions.enter(session, connection)
         self._by_login.setdefault(login.login_id, set()).add(connection)
         writer = asyncio.create_task(self._write(connection, session), name=f"session:{session.session_id}")

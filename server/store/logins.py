@@ -1,6 +1,6 @@
 """Logins: what a login token stands for. A login is live until it expires or is ended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -25,6 +25,9 @@ _LOCK_LIVE = (
     .order_by(logins.c.login_id)
     .with_for_update()
 )
+_ENDED = select(logins.c.login_id).where(
+    logins.c.login_id.in_(bindparam("ids", expanding=True)), logins.c.ended_at.is_not(None)
+)
 _END = (
     update(logins).where(logins.c.login_id.in_(bindparam("ids", expanding=True))).values(ended_at=bindparam("moment"))
 )
@@ -45,6 +48,10 @@ class Logins:
         """Whatever its state."""
         found = await self._database.fetch(_GET, {"id": login_id})
         return rows.login(found[0]) if found else None
+
+    async def ended(self, login_ids: Sequence[int]) -> list[int]:
+        """Those of them that were ended. One statement."""
+        return [row.login_id for row in await self._database.fetch(_ENDED, {"ids": login_ids})] if login_ids else []
 
     async def of_user(self, user_id: int) -> list[Login]:
         """The live ones, last used first."""

@@ -42,7 +42,7 @@ def refusal(error: ValidationError) -> ApiError:
     """What to tell of a body or query that doesn't fit.
 
     A value of the right type that breaks a rule of its field is FIELD_INVALID; anything that isn't what the
-    description says (not JSON, another type, a number beyond 64 bits) is BAD_REQUEST.
+    description says (not JSON, another type) is BAD_REQUEST.
     """
     details = error.errors(include_url=False)
     broken = next((detail for detail in details if detail["type"] in _RULES), None)

@@ -31,6 +31,23 @@ async def test_the_former_reader_learns_that_its_mailbox_was_taken(ground: Groun
         former = mailbox
 
 
+async def test_of_many_who_open_it_at_once_one_has_it(ground: Ground) -> None:
+    first, second = await ground.handle(), await ground.handle()
+    for round_ in range(15):
+        address = Address("user:1", f"phone {round_}")
+        handles = [first, first, second, first, first, second]
+        readers = await asyncio.gather(*(bus.open_mailbox(address, ttl=TTL, create=True) for bus in handles))
+        reads = [asyncio.create_task(read_some(reader)) for reader in readers]
+        await post_all(second, address, [b"a"])
+        async with asyncio.timeout(LIMIT):
+            read = await asyncio.gather(*reads, return_exceptions=True)
+        assert [type(one) for one in read].count(MailboxTaken) == len(handles) - 1
+        (owner,) = [reader for reader, one in zip(readers, read, strict=True) if not isinstance(one, MailboxTaken)]
+        await post_all(first, address, [b"b"])
+        assert await read_data(owner, 1) == [b"b"]
+        await owner.close(keep=False)
+
+
 async def test_a_former_reader_doesnt_touch_the_mailbox(ground: Ground) -> None:
     first, second = await ground.handle(), await ground.handle()
     for keep in (False, True):

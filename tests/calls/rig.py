@@ -162,11 +162,11 @@ class Client:
         self.frames.append((CallFrameType(frame["type"]), frame["payload"]))
 
     async def ping(self, payload: bytes) -> None:
-        asyncio.get_running_loop().call_later(0.01, self._pong)
+        asyncio.get_running_loop().call_later(0.01, self._pong, payload)
 
-    def _pong(self) -> None:
+    def _pong(self, payload: bytes) -> None:
         if self.there and self.open:
-            self.seat.confirmed()
+            self.seat.confirmed(payload)
 
     async def _beat(self) -> None:
         while True:

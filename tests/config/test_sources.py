@@ -186,6 +186,20 @@ class TestProblems:
             "jwt.secret: must be set where several processes share one Redis: the same for all of them",
         ]
 
+    def test_what_kubernetes_tells_of_a_service_of_this_name_is_nothing_of_ours(self) -> None:
+        told = {
+            "ICHAT_SERVICE_HOST": "10.0.0.1",
+            "ICHAT_SERVICE_PORT": "8080",
+            "ICHAT_SERVICE_PORT_HTTP": "8080",
+            "ICHAT_PORT": "tcp://10.0.0.1:8080",
+            "ICHAT_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+            "ICHAT_PORT_8080_TCP_ADDR": "10.0.0.1",
+        }
+        assert load(environment=told).settings.http.port == 8080
+        assert _problems("", ICHAT_PORT="9090") == [
+            "ICHAT_PORT (environment): there is no such variable; ICHAT_HTTP_PORT is meant?"
+        ]
+
     def test_a_key_that_stands_there_twice(self) -> None:
         assert _problems("http:\n  port: 1\n  port: 2\n") == ["http.port (config.yml:3): stands there twice"]
 

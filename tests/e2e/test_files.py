@@ -1,5 +1,8 @@
 """Uploads and what is served of them."""
 
+from collections.abc import AsyncIterator
+from io import BytesIO
+
 import aiohttp
 import pytest
 
@@ -62,6 +65,53 @@ async def test_a_file_over_the_limit(register: Register) -> None:
     with refused(413):
         await ann.api.upload(b"x" * (10 * 1024 * 1024 + 1), "big.txt", "text/plain")
     assert await ann.api.upload(b"x" * (10 * 1024 * 1024), "fits.txt", "text/plain")
+
+
+def _form(*parts: tuple[str, bytes], end: bytes = b"--b--\r\n") -> tuple[bytes, dict[str, str]]:
+    """A form of parts with these names, and its headers."""
+    body = b"".join(
+        b'--b\r\nContent-Disposition: form-data; name="%s"; filename="x"\r\n\r\n%s\r\n' % (name.encode(), content)
+        for name, content in parts
+    )
+    return body + end, {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_what_stands_beside_the_file_counts(
+    cluster: Cluster, http: aiohttp.ClientSession, *, chunked: bool
+) -> None:
+    nobody = Api(http, cluster.bases[0])
+
+    async def upload(beside: int) -> str:
+        body, headers = _form(("before", b"x" * beside), ("file", png()), ("after", b"x" * beside))
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for start in range(0, len(body), 50_000):
+                yield body[start : start + 50_000]
+
+        url: str = await nobody.call(
+            "POST", "/file/upload", data=chunks() if chunked else BytesIO(body), headers=headers
+        )
+        return url
+
+    assert (await upload(30_000)).startswith("file/")
+    with refused(413):
+        await upload(2 * 1024 * 1024)
+
+
+@pytest.mark.parametrize("end", [b"", b"--b", b"--c--\r\n", b"--b\r\n"])
+async def test_a_form_that_breaks_off_holds_no_file(register: Register, end: bytes) -> None:
+    ann = await register()
+    body, headers = _form(("file", b"the first half"), end=end)
+    with refused(300):
+        await ann.api.call("POST", "/file/upload", data=body, headers=headers)
+
+
+async def test_a_form_with_a_bad_charset_is_none(register: Register) -> None:
+    ann = await register()
+    body, headers = _form(("_charset_", b"x" * 40), ("file", png()))
+    with refused(300):
+        await ann.api.call("POST", "/file/upload", data=body, headers=headers)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Clients that don't keep to the protocol, or only to its letter. The others must not notice."""
 
 import asyncio
+import contextlib
 import os
 import time
 from contextlib import suppress
@@ -37,15 +38,25 @@ async def bystanders(register: Register) -> tuple[Chatter, Account]:
     return Chatter(ann, await ann.befriend(ben), stubborn=False, pause=0.02), ben
 
 
+@pytest.mark.parametrize("pings", [False, True])
 async def test_a_client_that_stops_reading_is_disconnected_and_can_come_back(
-    impatient: Cluster, register_impatient: Register, http: aiohttp.ClientSession
+    impatient: Cluster, register_impatient: Register, http: aiohttp.ClientSession, *, pings: bool
 ) -> None:
+    """Also one that goes on sending, pings for example, which the server answers."""
     server = impatient.servers[0]
     ann, ben = await register_impatient(server=1), await register_impatient()
     contact_id = await ann.befriend(ben)
     stuck = await RawSocket.open(server.port, receive_buffer=4096)
     session_id = await stuck.log_in(ben.api.token)
     before = memory(server)
+
+    async def ping() -> None:
+        with contextlib.suppress(ConnectionError):
+            while pings:
+                await stuck.send(client_frame(Opcode.PING))
+                await asyncio.sleep(0.1)
+
+    pinging = asyncio.create_task(ping())
     async with ben.frontend() as healthy:
         for number in range(200):  # more than any buffer of the system takes
             await ann.api.send(contact_id, f"{number} " + "字" * 19_000)
@@ -54,6 +65,7 @@ async def test_a_client_that_stops_reading_is_disconnected_and_can_come_back(
         async with asyncio.timeout(PATIENCE):
             while await open_sockets(http, server.base) > 1:
                 await asyncio.sleep(0.1)
+        await pinging
         await stuck.read_to_end()
         again = await RawSocket.open(server.port)
         assert await again.log_in(ben.api.token, session_id) == session_id

@@ -16,7 +16,7 @@ PATIENCE = 20.0
 class Device:
     """An outlet that notes what comes. `answers`: it answers pings at once, as a browser does."""
 
-    def __init__(self, hub: SessionHub, session: Session, *, answers: bool) -> None:
+    def __init__(self, session: Session, *, answers: bool) -> None:
         self.session = session
         self.frames: list[str] = []
         self.pings = 0
@@ -24,11 +24,11 @@ class Device:
         """The delivery up to which it has answered pings."""
         self.ended: BaseException | None = None
         self.answers = answers
-        self._hub = hub
         self._reading = asyncio.Event()
         self._reading.set()
         self._gone = False
-        self._asked = b"0"
+        self.asked = b""
+        self._had = 0
 
     async def send(self, text: str) -> None:
         await self._reading.wait()
@@ -41,14 +41,17 @@ class Device:
         if self._gone:
             raise OutletClosed
         self.pings += 1
-        self._asked = payload
+        self.asked = payload
+        self._had = self.session.cursor
         if self.answers:
             asyncio.get_running_loop().call_soon(self.pong)
 
-    def pong(self) -> bool:
-        """Whether it was asked for."""
-        self.confirmed = int(self._asked)
-        return self._hub.confirmed(self.session)
+    def pong(self, payload: bytes | None = None) -> bool:
+        """Answer the last ping, or send this; whether it was asked for."""
+        asked_for = self.session.confirmed(self.asked if payload is None else payload)
+        if asked_for:
+            self.confirmed = self._had
+        return asked_for
 
     def stop_reading(self) -> None:
         self._reading.clear()
@@ -86,7 +89,7 @@ async def connected(
 ) -> AsyncIterator[Device]:
     """A device with its session, as the socket's endpoint runs it; `keep`: the session waits for the next one."""
     session = await hub.open(user_id, wanted)
-    device = Device(hub, session, answers=answers)
+    device = Device(session, answers=answers)
     hub.enter(session, device)
 
     async def run() -> None:

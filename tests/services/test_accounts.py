@@ -216,6 +216,24 @@ class TestTheEnd:
         other_bus.heal()
         assert await _code(elsewhere.authenticate(new.token)) is ErrorCode.LOGIN_EXPIRED
 
+    async def test_who_is_connected_is_looked_after_though_nobody_asks(
+        self, accounts: Accounts, elsewhere: Accounts, store: Store, bus: MemoryBus, other_bus: MemoryBus
+    ) -> None:
+        """Whether the word of the end was lost here or there, and while the database is away for a moment."""
+        ended: list[int] = []
+        elsewhere.on_login_ended(ended.append)
+        sessions = [await accounts.authenticate((await _register(accounts, name)).token) for name in ("one", "two")]
+        elsewhere.watch(lambda: [session.login_id for session in sessions])
+        other_bus.isolate()
+        await accounts.logout(sessions[0])
+        assert ended == []
+        other_bus.heal()
+        await _heard(lambda: ended == [sessions[0].login_id])
+        bus.isolate()
+        await accounts.logout(sessions[1])
+        elsewhere.look_soon()
+        await _heard(lambda: sessions[1].login_id in ended)
+
     async def test_it_is_not_missed_while_the_login_is_looked_up(
         self, accounts: Accounts, elsewhere: Accounts, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:

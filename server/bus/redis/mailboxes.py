@@ -30,7 +30,6 @@ class Mailboxes:
         self._process_id = process_id
         self._tokens = itertools.count(1)
         self._by_token: dict[int, RedisMailbox] = {}
-        self._by_address: dict[Address, RedisMailbox] = {}
         self._due: list[tuple[float, int, RedisMailbox]] = []
         self._opening: dict[int, list[tuple[bytes, int, bytes]]] = {}
         self._acks: dict[RedisMailbox, None] = {}
@@ -78,10 +77,9 @@ class Mailboxes:
             self, address, base, token, fresh=bool(fresh), note=kept_note, last=last, waiting=waiting,
             ttl=int(kept_ttl) / 1000,
         )  # fmt: skip
-        if (former := self._by_address.get(address)) is not None:
-            former.end(MailboxTaken(address))
+        # A former reader, here or elsewhere, is rung for by the script: answers come in another order than Redis
+        # worked in, so which of two is the newer can't be told here.
         self._by_token[token] = mailbox
-        self._by_address[address] = mailbox
         self._renew_later(mailbox)
         for kind, seq, data in bells:
             self.rung(kind, token, seq, data)
@@ -101,8 +99,6 @@ class Mailboxes:
     def forget(self, mailbox: RedisMailbox) -> None:
         self._by_token.pop(mailbox.token, None)
         self._acks.pop(mailbox, None)
-        if self._by_address.get(mailbox.address) is mailbox:
-            del self._by_address[mailbox.address]
 
     async def names(self, group: str) -> list[str]:
         base = self._names.base(group)

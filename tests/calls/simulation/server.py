@@ -225,7 +225,7 @@ class ServedSocket:
     async def ping(self, payload: bytes) -> None:
         if self._gone.done():
             raise OutletClosed
-        self._to(self._to_client, lambda: self._to(self._to_server, self._pong))
+        self._to(self._to_client, lambda: self._to(self._to_server, lambda: self._pong(payload)))
 
     def close(self) -> None:
         """By the server, or by the client's goodbye."""
@@ -246,10 +246,10 @@ class ServedSocket:
         else:
             self.close()
 
-    def _pong(self) -> None:
+    def _pong(self, payload: bytes) -> None:
         self._heard_at = self.server.world.loop.time()
         if not self._gone.done():
-            self._seat.confirmed()
+            self._seat.confirmed(payload)
 
     # the client's side
 

@@ -187,6 +187,24 @@ class TestAcknowledging:
             await send(1)
             await until(lambda: device.pings == 3)
 
+    async def test_only_the_answer_to_the_last_ping_confirms(
+        self, sessions: SessionHub, hub: MemoryHub, send: Send, ben: int
+    ) -> None:
+        """Neither one that nobody asked for, nor one to a ping from before the bus forgot everything."""
+        async with connected(sessions, ben, answers=False) as device:
+            await send(1)
+            await until(lambda: device.pings == 1)
+            first = device.asked
+            assert not device.pong(b"")
+            assert not device.pong(b"nonsense")
+            hub.flush()
+            await send(1)
+            await until(lambda: device.deliveries == [1, 2] and device.pings == 2)
+            assert not device.pong(first)
+            device.go()
+        async with connected(sessions, ben, device.session.session_id) as again:
+            await until(lambda: again.deliveries[-1:] == [2])
+
     async def test_a_mailbox_keeps_nothing_that_was_confirmed(
         self, sessions: SessionHub, hub: MemoryHub, send: Send, ben: int
     ) -> None:
