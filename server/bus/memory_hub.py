@@ -169,6 +169,7 @@ class MemoryHub:
         group = self._groups.get(address.group)
         if group is not None and group.get(address.name) is box:
             del group[address.name]
+            box.entries.clear()
             if not group:
                 del self._groups[address.group]
 

@@ -1,7 +1,8 @@
 """How states and events are written on the bus and in the database: compact JSON."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -22,10 +23,12 @@ class TimelineEntry(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """Who waits for the answer to an event: a process, and the number of the question there."""
+    """Who waits for the answer to an event: a process, the number of the question there, and until when
+    (milliseconds since 1970)."""
 
     process_id: str
     number: int
+    until: int
 
 
 class Said(NamedTuple):
@@ -80,6 +83,18 @@ _EVENTS: Mapping[str, type[Event]] = {
 _EVENT_NAMES = {kind: name for name, kind in _EVENTS.items()}
 
 
+class Unreadable(ValueError):
+    """What another version of this program wrote, or what is damaged."""
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Unreadable(f"{type(error).__name__}: {error}") from error
+
+
 def encode_said(said: Said) -> bytes:
     event = said.event
     values = [getattr(event, field.name) for field in fields(event)]
@@ -87,8 +102,10 @@ def encode_said(said: Said) -> bytes:
 
 
 def decode_said(data: bytes) -> Said:
-    name, values, asked = json.loads(data)
-    return Said(_EVENTS[name](*values), None if asked is None else Asked(*asked))
+    """Raises Unreadable."""
+    with _readable():
+        name, values, asked = json.loads(data)
+        return Said(_EVENTS[name](*values), None if asked is None else Asked(*asked))
 
 
 def encode_answer(number: int, refusal: ErrorCode | None) -> bytes:
@@ -96,8 +113,10 @@ def encode_answer(number: int, refusal: ErrorCode | None) -> bytes:
 
 
 def decode_answer(data: bytes) -> tuple[int, ErrorCode | None]:
-    number, refusal = json.loads(data)
-    return number, _code(refusal)
+    """Raises Unreadable."""
+    with _readable():
+        number, refusal = json.loads(data)
+        return number, _code(refusal)
 
 
 def encode_record(record: Record) -> bytes:
@@ -116,16 +135,20 @@ def encode_record(record: Record) -> bytes:
 
 
 def decode_record(data: bytes) -> Record:
-    value = json.loads(data)
-    status, handled, answers = value["owed"]
-    return Record(
-        value["fence"],
-        call_from_json(value["call"]),
-        Owed(bool(status), tuple(handled), tuple((Asked(*asked), _code(refusal)) for asked, refusal in answers)),
-        value["seq"],
-        tuple(TimelineEntry(at, user_id, Happening(what), detail) for at, user_id, what, detail in value["unsaved"]),
-        value["noted"],
-    )
+    """Raises Unreadable."""
+    with _readable():
+        value = json.loads(data)
+        status, handled, answers = value["owed"]
+        return Record(
+            value["fence"],
+            call_from_json(value["call"]),
+            Owed(bool(status), tuple(handled), tuple((Asked(*asked), _code(refusal)) for asked, refusal in answers)),
+            value["seq"],
+            tuple(
+                TimelineEntry(at, user_id, Happening(what), detail) for at, user_id, what, detail in value["unsaved"]
+            ),
+            value["noted"],
+        )
 
 
 def call_to_json(call: CallState) -> list[Any]:
@@ -148,6 +171,12 @@ def call_to_json(call: CallState) -> list[Any]:
 
 
 def call_from_json(value: list[Any]) -> CallState:
+    """Raises Unreadable."""
+    with _readable():
+        return _call(value)
+
+
+def _call(value: list[Any]) -> CallState:
     call_id, members, status, reason, version, created, started, ended = value
     return CallState(
         call_id=call_id,

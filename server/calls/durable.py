@@ -1,13 +1,16 @@
 """Calls in the database: how their records are written there."""
 
+import logging
 from collections.abc import Iterable, Sequence
 
-from server.calls.codec import Record, TimelineEntry, call_from_json, call_to_json
+from server.calls.codec import Record, TimelineEntry, Unreadable, call_from_json, call_to_json
 from server.calls.state import new_call
 from server.clock import epoch_millis, from_epoch_millis
 from server.model.entities import Delivery
 from server.model.enums import CallStatus
 from server.store.calls import CallEvent, Calls, CallUpdate, Mark, StoredCall
+
+_log = logging.getLogger(__name__)
 
 
 class DurableCalls:
@@ -59,7 +62,10 @@ def record_of(stored: StoredCall) -> Record | None:
     """None for a call that ended before this server's time."""
     call, mark = stored.call, stored.mark
     if stored.state is not None:
-        return Record(mark.fence, call_from_json(stored.state), noted=mark.events)
+        try:
+            return Record(mark.fence, call_from_json(stored.state), noted=mark.events)
+        except Unreadable:
+            _log.exception("call %d: its state in the database can't be read; it begins anew", call.call_id)
     if call.status is CallStatus.END:
         return None
     return Record(mark.fence, new_call(call.call_id, call.members, epoch_millis(call.created_at)), noted=mark.events)

@@ -40,10 +40,11 @@ class SocketUp:
 
 @dataclass(frozen=True, slots=True)
 class SocketLost:
-    """The user's call socket went away."""
+    """The user's call socket went away, `ago` milliseconds before that was noticed."""
 
     user_id: int
     socket: int
+    ago: int = 0
 
 
 @dataclass(frozen=True, slots=True)

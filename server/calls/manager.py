@@ -13,7 +13,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from server.bus.interface import Address, BusUnavailable, Entry, Lease, Mailbox, MailboxLost, Post
-from server.calls.codec import Asked, Owed, Record, TimelineEntry, decode_said, encode_answer, encode_record
+from server.calls.codec import (
+    Asked,
+    Owed,
+    Record,
+    TimelineEntry,
+    Unreadable,
+    decode_said,
+    encode_answer,
+    encode_record,
+)
 from server.calls.events import (
     Answered,
     Effect,
@@ -174,9 +183,11 @@ class Manager:
         self._seq = entry.seq
         try:
             said = decode_said(entry.data)
-        except (ValueError, TypeError, KeyError):
+        except Unreadable:
             _log.exception("call %d: what came to its manager can't be read", self._call.call_id)
             return
+        if isinstance(said.event, Join) and said.asked is not None and said.asked.until < self._office.now():
+            return  # the person was told that it failed, and has no token: their phone must go on ringing
         status = self._call.status
         self._apply(await self._resolved(said.event), said.asked)
         if self._call.status is not status:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from server.bus.interface import Address, Bus, BusUnavailable, Lease, MailboxTaken
-from server.calls.codec import Record, decode_record
+from server.calls.codec import Record
+from server.calls.kept import record_on_bus
 from server.calls.manager import LeaseLost, Manager
 from server.calls.names import CALL_PREFIX, INBOX_TTL, MANAGER, RELEASED_TOPIC, STATE_KEY, call_group, call_of
 from server.calls.office import Office
@@ -97,6 +98,8 @@ class Monitor:
             await self._manage(call_id, lease, new)
         except (BusUnavailable, StoreUnavailable, Superseded) as error:
             _log.warning("call %d can't be taken: %s %s", call_id, type(error).__name__, error)
+        except Exception:  # no call may keep the others from being taken
+            _log.exception("call %d can't be taken", call_id)
         finally:
             self._taking.discard(call_id)
 
@@ -125,8 +128,7 @@ class Monitor:
 
     async def _record(self, call_id: int, lease: Lease) -> Record | None:
         """Where the call stands: the later of what bus and database have; None if nothing is left to be done."""
-        data = await self._bus.get(call_group(call_id), STATE_KEY)
-        on_bus = None if data is None else decode_record(data)
+        on_bus = await record_on_bus(self._bus, call_id)
         try:
             stored = await self._office.store.take(call_id, lease.fence)
         except StoreUnavailable:

@@ -1,13 +1,14 @@
 """The calls as the rest of a process uses them: begin one, ask its manager wherever it is, take a seat in it."""
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections.abc import Mapping
 
 from server.bus.interface import Bus, BusUnavailable, MailboxLost, Post
 from server.calls.audit import Audit
-from server.calls.codec import Asked, Said, decode_answer, encode_said
+from server.calls.codec import Asked, Said, Unreadable, decode_answer, encode_said
 from server.calls.deadlines import Deadlines
 from server.calls.events import HangUp, Join, Tick
 from server.calls.manager import Manager
@@ -19,13 +20,15 @@ from server.calls.outbox import Outbox
 from server.calls.ports import CallNotifier, CallStore, CallTimes
 from server.calls.seats import Seats
 from server.calls.state import CallState
-from server.clock import Clock
+from server.clock import Clock, epoch_millis
 from server.errors import ApiError, ErrorCode
 from server.store.errors import StoreUnavailable
 from server.tasks import OwnedTasks
 
 _log = logging.getLogger(__name__)
 
+_SOON = 0.05
+"""Seconds within which a manager answers, unless something is wrong."""
 _ASK_AGAIN = 2.0
 _NOBODY = 0.2
 _FLUSH = 1.0
@@ -47,15 +50,16 @@ class Calls:
     ) -> None:
         self._bus = bus
         self._store = store
+        self._clock = clock
         self._times = times
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[ErrorCode | None]] = {}
         self._tasks = OwnedTasks("calls")
-        self._outbox = Outbox(bus, self._want)
+        self._outbox = Outbox(bus, self.want)
         self._deadlines: Deadlines[int] = Deadlines(lambda call_id: self._outbox.say(call_id, Tick()))
         office = Office(bus, store, notifier, clock, times.rules, self._deadlines, self._suspect, metrics)
         self._monitor = Monitor(office, times.lease, self._outbox.forget)
-        self._audit = Audit(bus, self._outbox, self._monitor.managers)
+        self._audit = Audit(bus, self._outbox, self._monitor.managers, times.heartbeat_timeout)
         self.seats = Seats(
             bus, store, self._outbox, clock, metrics, heartbeat_timeout=times.heartbeat_timeout, limit=seat_limit
         )
@@ -94,7 +98,9 @@ class Calls:
         number = next(self._numbers)
         answer: asyncio.Future[ErrorCode | None] = asyncio.get_running_loop().create_future()
         self._asked[number] = answer
-        post = Post(call_group(call_id), encode_said(Said(event, Asked(self._bus.process_id, number))), MANAGER)
+        until = epoch_millis(self._clock.now()) + round(self._times.answer * 1000)
+        asked = Asked(self._bus.process_id, number, until)
+        post = Post(call_group(call_id), encode_said(Said(event, asked)), MANAGER)
         try:
             async with asyncio.timeout(self._times.answer):
                 refusal = await self._ask(call_id, post, answer, hangs_up=isinstance(event, HangUp))
@@ -118,7 +124,13 @@ class Calls:
                 _log.warning("call %d: its manager can't be asked: %s", call_id, error)
             if not heard:
                 self._monitor.want(call_id)
-            done, _ = await asyncio.wait({answer}, timeout=_ASK_AGAIN if heard else _NOBODY)
+            done, _ = await asyncio.wait({answer}, timeout=_SOON if heard else _NOBODY)
+            if heard and not done:
+                # whoever ended the call just then throws away what comes too late
+                with contextlib.suppress(BusUnavailable, StoreUnavailable):
+                    if await self._has_ended(call_id):
+                        return None if hangs_up else ErrorCode.CALL_ENDED
+                done, _ = await asyncio.wait({answer}, timeout=_ASK_AGAIN)
             if done:
                 return answer.result()
 
@@ -143,14 +155,15 @@ class Calls:
     def _take_answer(self, data: bytes) -> None:
         try:
             number, refusal = decode_answer(data)
-        except (ValueError, TypeError, KeyError):  # of a manager of another version
+        except Unreadable:
             _log.exception("what a manager answered can't be read")
             return
         answer = self._asked.get(number)
         if answer is not None and not answer.done():
             answer.set_result(refusal)
 
-    def _want(self, call_id: int) -> None:
+    def want(self, call_id: int) -> None:
+        """Somebody has to do with a call that nobody seems to manage."""
         self._monitor.want(call_id)
 
     def _suspect(self, call_id: int) -> None:

@@ -63,6 +63,8 @@ class Seat:
         self._opened = opened
         self._entry = _Entry.OUTSIDE
         self._over = False
+        self.replaced = False
+        """Whether the client was sent away for a newer socket of its user."""
         self._socket = 0
         self._said_at = 0.0
         self._view: View | None = None
@@ -122,7 +124,7 @@ class Seat:
             try:
                 entries = await self._open_now.read()
             except MailboxTaken:
-                return self._end(wire.unauthorized_frame())
+                return self._give_way()
             except MailboxLost:
                 if frames := await self._reopen():
                     return frames
@@ -233,7 +235,7 @@ class Seat:
             busy = wire.error_frame(ApiError(ErrorCode.CALLER_BUSY).text(self._language))
             return self._end(*([busy] if me.left is EndReason.BUSY else []), wire.ended_frame(me.left))
         if me.socket > self._socket:
-            return self._end(wire.unauthorized_frame())
+            return self._give_way()
         known = me.socket == self._socket
         match me.state:
             case UserState.INVITED | UserState.REJECTED:
@@ -303,6 +305,11 @@ class Seat:
         """The last frames."""
         self._over = True
         return list(frames)
+
+    def _give_way(self) -> list[str]:
+        """To a newer socket of the user."""
+        self.replaced = True
+        return self._end(wire.unauthorized_frame())
 
     # what the manager is told
 

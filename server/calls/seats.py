@@ -7,10 +7,10 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from server.bus.interface import Bus
-from server.calls.codec import Record, decode_record
+from server.calls.codec import Record
 from server.calls.events import Silent
+from server.calls.kept import record_on_bus
 from server.calls.metrics import CallMetrics
-from server.calls.names import STATE_KEY, call_group
 from server.calls.outbox import Outbox
 from server.calls.outlet import OutletClosed
 from server.calls.ports import CallStore
@@ -70,8 +70,7 @@ class Seats:
 
     async def record(self, call_id: int) -> Record | None:
         """The call's state, from the bus or else from the database. Raises BusUnavailable, StoreUnavailable."""
-        data = await self.bus.get(call_group(call_id), STATE_KEY)
-        return await self._store.record(call_id) if data is None else decode_record(data)
+        return await record_on_bus(self.bus, call_id) or await self._store.record(call_id)
 
     def heartbeat(self, seat: Seat) -> None:
         now = asyncio.get_running_loop().time()

@@ -51,6 +51,7 @@ class CallService:
         """
         call = await self._open(user_id, call_id)
         if call.status is CallStatus.NEW:
+            self._calls.want(call_id)  # usually it has a manager, which is about to make it ready
             raise ApiError(ErrorCode.CALL_NOT_READY)
         await self._calls.ask(call_id, Join(user_id))
         return self._tokens.for_call(call_id, user_id)

@@ -69,6 +69,7 @@ class CallEndpoint:
             request,
             frame_limit=self._settings.frame_limit,
             frames_per_second=self._settings.frames_per_second,
+            characters_per_second=self._settings.characters_per_second,
             silence=2 * self._settings.heartbeat_timeout,  # the call's manager has given it up by then
             slow_after=self._sessions.slow_reader_timeout,
         )
@@ -114,7 +115,7 @@ class CallEndpoint:
     async def _write(self, connection: Connection, seat: Seat) -> None:
         try:
             await seat.run(_Outlet(connection))
-            why = Close.CALL_OVER
+            why = Close.TAKEN_OVER if seat.replaced else Close.CALL_OVER
         except OutletClosed:
             return  # the reader sees it too
         except (BusUnavailable, StoreUnavailable):

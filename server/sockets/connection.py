@@ -41,6 +41,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_characters",
         "_closing",
         "_count",
         "_receiver",
@@ -48,6 +49,7 @@ class Connection:
         "_sending",
         "_socket",
         "_window",
+        "characters_per_second",
         "closing",
         "frames_per_second",
         "heard",
@@ -57,7 +59,14 @@ class Connection:
     )
 
     def __init__(
-        self, request: web.Request, *, frame_limit: int, frames_per_second: float, silence: float, slow_after: float
+        self,
+        request: web.Request,
+        *,
+        frame_limit: int,
+        frames_per_second: float,
+        silence: float,
+        slow_after: float,
+        characters_per_second: float = math.inf,
     ) -> None:
         # compression costs 90 KiB a connection and more CPU than it saves on short frames
         self._socket = web.WebSocketResponse(
@@ -65,8 +74,10 @@ class Connection:
         )
         self._request = request
         self.frames_per_second = frames_per_second
+        self.characters_per_second = characters_per_second
         self._window = 0.0
         self._count = 0
+        self._characters = 0
         self.heard = asyncio.get_running_loop().time()
         self._sending: list[float] = []
         self.silence = silence
@@ -98,7 +109,7 @@ class Connection:
             now = self.heard = asyncio.get_running_loop().time()
             if message.type is WSMsgType.PONG and self.pong is not None and self.pong(message.data):
                 continue
-            self._count_frame(now)
+            self._count_frame(now, message)
             match message.type:
                 case WSMsgType.TEXT:
                     text: str = message.data
@@ -141,11 +152,16 @@ class Connection:
         """Whether the reader was cancelled by `end`, and by nobody else."""
         return self.closing is not None and self._receiver is not None and not self._receiver.uncancel()
 
-    def _count_frame(self, now: float) -> None:
+    def _count_frame(self, now: float, message: WSMessage) -> None:
         if now - self._window > _RATE_WINDOW:
-            self._window, self._count = now, 0
+            self._window, self._count, self._characters = now, 0, 0
         self._count += 1
-        if self._count > self.frames_per_second * _RATE_WINDOW:
+        if message.type is WSMsgType.TEXT:
+            self._characters += len(message.data)
+        if (
+            self._count > self.frames_per_second * _RATE_WINDOW
+            or self._characters > self.characters_per_second * _RATE_WINDOW
+        ):
             raise Closed(Close.POLICY)
 
     async def send(self, text: str) -> None:
@@ -231,7 +247,7 @@ class ConnectionWatch:
         """The life of a connection: `serving`, which raises Closed with the reason for its end, and the goodbye."""
         with closing(serving):  # else it complains where it isn't begun
             if not self._limit_frames:
-                connection.frames_per_second = math.inf
+                connection.frames_per_second = connection.characters_per_second = math.inf
             await connection.prepare()
             self._open[connection] = kind
             self._metrics.sockets.labels(kind).inc()
@@ -248,6 +264,7 @@ class ConnectionWatch:
                 _log.exception("a %s socket failed", kind)
             finally:
                 await connection.close(why)
+                connection.pong = None  # aiohttp may hold the connection a while longer: not all that it served
                 self._forget(connection, connection.closing or why)
         return connection.response
 
@@ -274,10 +291,12 @@ class ConnectionWatch:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_TICK)
-            now = loop.time()
-            for connection in list(self._open):
-                since = connection.sending_since
-                if since is not None and now - since > connection.slow_after:
-                    connection.abort(Close.SLOW)
-                elif now - connection.heard > connection.silence:
-                    connection.abort(Close.SILENT)
+            self._look(loop.time())
+
+    def _look(self, now: float) -> None:
+        for connection in list(self._open):
+            since = connection.sending_since
+            if since is not None and now - since > connection.slow_after:
+                connection.abort(Close.SLOW)
+            elif now - connection.heard > connection.silence:
+                connection.abort(Close.SILENT)

@@ -4,6 +4,7 @@ An absent id is 0 and an absent text "": a field that is missing, null, or (in a
 has its default. Fields that aren't known are ignored, since the contract grows by addition.
 """
 
+import re
 import unicodedata
 from typing import Annotated, Any
 
@@ -49,13 +50,21 @@ def _check_username(name: str) -> str:
     return _check_printable(name)
 
 
+def _check_digits(value: object) -> object:
+    """Python takes `5.0`, `1_0` and ` 5` for whole numbers, too."""
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+", value):
+        raise PydanticCustomError("int_parsing", "must be a whole number")
+    return value
+
+
 def _local_id(value: object) -> object:
     """The frontend may count its messages by numbers as well as name them."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 Id = Annotated[int, Field(strict=True, ge=-INT64 - 1, le=INT64)]
-QueryId = Annotated[int, Field(ge=-INT64 - 1, le=INT64)]
+QueryInt = Annotated[int, BeforeValidator(_check_digits)]
+QueryId = Annotated[QueryInt, Field(ge=-INT64 - 1, le=INT64)]
 Url = Annotated[str, Field(max_length=URL_LENGTH), AfterValidator(_check_url)]
 RequiredUrl = Annotated[str, Field(min_length=1, max_length=URL_LENGTH), AfterValidator(_check_url)]
 Nickname = Annotated[str, Field(min_length=1, max_length=20), AfterValidator(_check_printable)]
@@ -140,8 +149,8 @@ class Profile(Body):
 
 class Search(Query):
     keyword: Annotated[str, Field(max_length=256)] = ""
-    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    size: Annotated[int, Field(ge=1, le=100)] = 20
+    page: Annotated[QueryInt, Field(ge=1, le=1_000_000)] = 1
+    size: Annotated[QueryInt, Field(ge=1, le=100)] = 20
 
 
 class Wallpaper(Body):
@@ -181,12 +190,12 @@ class Send(Body):
 class History(Query):
     contact_id: QueryId = 0
     last_message_id: QueryId = 0
-    limit: Annotated[int, Field(ge=1, le=100)] = 10
+    limit: Annotated[QueryInt, Field(ge=1, le=100)] = 10
 
 
 class Sync(Query):
     synced: QueryId = 0
-    limit: Annotated[int, Field(ge=5, le=50)] = 20
+    limit: Annotated[QueryInt, Field(ge=5, le=50)] = 20
     last: QueryId = 0
 
 
@@ -214,7 +223,7 @@ class CallId(Query):
 
 class CallHistory(Query):
     last_call_id: QueryId = 0
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    limit: Annotated[QueryInt, Field(ge=1, le=100)] = 20
 
 
 class UploadForm(Body):

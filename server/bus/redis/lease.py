@@ -12,6 +12,8 @@ from server.bus.redis.names import Names
 from server.bus.redis.scripts import ACQUIRE, DELETE_IF, LEASE_PUT, RENEW_LEASES
 
 _BATCH = 500
+_UNSURE = 10_000
+"""Groups whose lease was asked for without an answer, that are remembered."""
 
 
 class RedisLease:
@@ -72,6 +74,7 @@ class Leases:
         self._process_id = process_id
         self.index = LeaseIndex(link, names)
         self._held: dict[str, RedisLease] = {}
+        self._unsure: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -84,11 +87,18 @@ class Leases:
 
     async def acquire(self, group: str, ttl: float) -> RedisLease | None:
         asked_at = asyncio.get_running_loop().time()
-        holder = f"{self._process_id}.{next(self._numbers)}"
-        fence, _ = await asyncio.gather(
-            self._link.run(ACQUIRE, (self._names.lease(group),), holder, _millis(ttl)),
-            self.index.announce(group, ttl),
-        )
+        # who got no answer may have got the lease, then or later: asked by the same holder, it is given again
+        holder = self._unsure.pop(group, None) or f"{self._process_id}.{next(self._numbers)}"
+        try:
+            fence, _ = await asyncio.gather(
+                self._link.run(ACQUIRE, (self._names.lease(group),), holder, _millis(ttl)),
+                self.index.announce(group, ttl),
+            )
+        except BusUnavailable:
+            self._unsure[group] = holder
+            if len(self._unsure) > _UNSURE:
+                del self._unsure[next(iter(self._unsure))]
+            raise
         if fence is None:
             await self.index.withdraw(group)
             return None

@@ -4,7 +4,11 @@
 local value = redis.call('GET', KEYS[1])
 if value then
   local holder, fence = string.match(value, '^(.*) (%d+)$')
-  return holder == ARGV[1] and fence
+  if holder ~= ARGV[1] then
+    return false
+  end
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return fence
 end
 local time = redis.call('TIME')
 local fence = string.format('%.0f', time[1] * 1000000 + time[2])
