@@ -100,7 +100,7 @@ async def _assemble(
     sessions = SessionHub(store, bus, clock, settings.sessions, metrics)
     sessions.start()
     stack.push_async_callback(sessions.close)
-    connections = ConnectionWatch(metrics, limit_frames=settings.limits.enabled)
+    connections = ConnectionWatch(metrics)
     connections.start()
     stack.push_async_callback(connections.close)
     calls = Calls(

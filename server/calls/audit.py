@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from server.bus.interface import Bus, BusUnavailable
 from server.calls.events import SocketLost
 from server.calls.manager import Manager
-from server.calls.names import SEAT_TTL, call_group, seat_name
+from server.calls.names import call_group, seat_name
 from server.calls.outbox import Outbox
 from server.model.enums import UserState
 
@@ -19,15 +19,9 @@ _MISSING = 3.0
 """Seconds after which a mailbox that isn't there means that the socket is gone; one that was only forgotten by the bus
 is there again by then."""
 
-_GONE = SEAT_TTL + _MISSING
-"""Seconds for which a socket of a dead process has been gone by then, at least."""
-
 
 class Audit:
-    def __init__(self, bus: Bus, outbox: Outbox, managers: Mapping[int, Manager], silence: float) -> None:
-        """`silence`: seconds that a user may be away."""
-        # at least half of that is left to come back, for a mailbox may also be missing for another reason
-        self._ago = round(min(_GONE, silence / 2) * 1000)
+    def __init__(self, bus: Bus, outbox: Outbox, managers: Mapping[int, Manager]) -> None:
         self._bus = bus
         self._outbox = outbox
         self._managers = managers
@@ -74,6 +68,6 @@ class Audit:
                 self._missing.pop(key, None)
             elif now - self._missing.setdefault(key, now) >= _MISSING:
                 del self._missing[key]
-                self._outbox.say(call_id, SocketLost(member.user_id, member.socket, self._ago))
+                self._outbox.say(call_id, SocketLost(member.user_id, member.socket))
             else:
                 self.suspect(call_id)

@@ -40,11 +40,10 @@ class SocketUp:
 
 @dataclass(frozen=True, slots=True)
 class SocketLost:
-    """The user's call socket went away, `ago` milliseconds before that was noticed."""
+    """The user's call socket went away."""
 
     user_id: int
     socket: int
-    ago: int = 0
 
 
 @dataclass(frozen=True, slots=True)

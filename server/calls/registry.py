@@ -59,7 +59,7 @@ class Calls:
         self._deadlines: Deadlines[int] = Deadlines(lambda call_id: self._outbox.say(call_id, Tick()))
         office = Office(bus, store, notifier, clock, times.rules, self._deadlines, self._suspect, metrics)
         self._monitor = Monitor(office, times.lease, self._outbox.forget)
-        self._audit = Audit(bus, self._outbox, self._monitor.managers, times.heartbeat_timeout)
+        self._audit = Audit(bus, self._outbox, self._monitor.managers)
         self.seats = Seats(
             bus, store, self._outbox, clock, metrics, heartbeat_timeout=times.heartbeat_timeout, limit=seat_limit
         )

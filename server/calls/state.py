@@ -179,8 +179,8 @@ def _transition(call: CallState, event: Event, now: int, rules: Rules) -> Step:
             return _hang_up(call, user_id, now)
         case SocketUp(user_id, socket, elsewhere):
             return _socket_up(call, user_id, socket, elsewhere, now)
-        case SocketLost(user_id, socket, ago):
-            return _socket_lost(call, user_id, socket, now - ago, rules)
+        case SocketLost(user_id, socket):
+            return _socket_lost(call, user_id, socket, now, rules)
         case Silent(user_id, socket):
             return _silent(call, user_id, socket, now)
         case MediaSeen(user_id, sender_id):
@@ -277,11 +277,11 @@ def _socket_up(call: CallState, user_id: int, socket: int, elsewhere: bool, now:
             assert_never(member.state)
 
 
-def _socket_lost(call: CallState, user_id: int, socket: int, since: int, rules: Rules) -> Step:
+def _socket_lost(call: CallState, user_id: int, socket: int, now: int, rules: Rules) -> Step:
     member = call.member(user_id)
     if member is None or not call.open or member.state is not UserState.ONLINE or member.socket != socket:
         return Step(call)
-    member = replace(member, state=UserState.OFFLINE, until=since + rules.silence)
+    member = replace(member, state=UserState.OFFLINE, until=now + rules.silence)
     return Step(_put(call, member), (Noted(Happening.OFFLINE, user_id),))
 
 

@@ -196,7 +196,7 @@ class Limits(Section):
     """Rate limits: at most `count` in `seconds`."""
 
     enabled: bool = True
-    """False switches every rate limit off, that of frames on a socket too, for load tests."""
+    """False switches every rate limit off, for load tests."""
     login_account: RateLimit = RateLimit(count=20, seconds=60)
     """Attempts for one user name."""
     login_address: RateLimit = RateLimit(count=120, seconds=60)

@@ -42,16 +42,16 @@ class Connection:
 
     __slots__ = (
         "_characters",
+        "_characters_per_second",
         "_closing",
         "_count",
+        "_frames_per_second",
         "_receiver",
         "_request",
         "_sending",
         "_socket",
         "_window",
-        "characters_per_second",
         "closing",
-        "frames_per_second",
         "heard",
         "pong",
         "silence",
@@ -73,8 +73,8 @@ class Connection:
             compress=False, autoping=False, max_msg_size=frame_limit, timeout=_CLOSE_WAIT, decode_text=True
         )
         self._request = request
-        self.frames_per_second = frames_per_second
-        self.characters_per_second = characters_per_second
+        self._frames_per_second = frames_per_second
+        self._characters_per_second = characters_per_second
         self._window = 0.0
         self._count = 0
         self._characters = 0
@@ -159,8 +159,8 @@ class Connection:
         if message.type is WSMsgType.TEXT:
             self._characters += len(message.data)
         if (
-            self._count > self.frames_per_second * _RATE_WINDOW
-            or self._characters > self.characters_per_second * _RATE_WINDOW
+            self._count > self._frames_per_second * _RATE_WINDOW
+            or self._characters > self._characters_per_second * _RATE_WINDOW
         ):
             raise Closed(Close.POLICY)
 
@@ -220,10 +220,8 @@ class Connection:
 class ConnectionWatch:
     """All connections of this process: closes the silent and the stuck, sends all away when the server stops."""
 
-    def __init__(self, metrics: Metrics, *, limit_frames: bool) -> None:
-        """`limit_frames`: no connection may bring more frames than it was made for."""
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._limit_frames = limit_frames
         self._open: dict[Connection, str] = {}
         self._tasks = OwnedTasks("connections")
         self._draining = False
@@ -246,8 +244,6 @@ class ConnectionWatch:
     ) -> web.WebSocketResponse:
         """The life of a connection: `serving`, which raises Closed with the reason for its end, and the goodbye."""
         with closing(serving):  # else it complains where it isn't begun
-            if not self._limit_frames:
-                connection.frames_per_second = connection.characters_per_second = math.inf
             await connection.prepare()
             self._open[connection] = kind
             self._metrics.sockets.labels(kind).inc()

@@ -63,8 +63,8 @@ def _local_id(value: object) -> object:
 
 
 Id = Annotated[int, Field(strict=True, ge=-INT64 - 1, le=INT64)]
-QueryInt = Annotated[int, BeforeValidator(_check_digits)]
-QueryId = Annotated[QueryInt, Field(ge=-INT64 - 1, le=INT64)]
+WHOLE = BeforeValidator(_check_digits)
+QueryId = Annotated[int, Field(ge=-INT64 - 1, le=INT64), WHOLE]
 Url = Annotated[str, Field(max_length=URL_LENGTH), AfterValidator(_check_url)]
 RequiredUrl = Annotated[str, Field(min_length=1, max_length=URL_LENGTH), AfterValidator(_check_url)]
 Nickname = Annotated[str, Field(min_length=1, max_length=20), AfterValidator(_check_printable)]
@@ -149,8 +149,8 @@ class Profile(Body):
 
 class Search(Query):
     keyword: Annotated[str, Field(max_length=256)] = ""
-    page: Annotated[QueryInt, Field(ge=1, le=1_000_000)] = 1
-    size: Annotated[QueryInt, Field(ge=1, le=100)] = 20
+    page: Annotated[int, Field(ge=1, le=1_000_000), WHOLE] = 1
+    size: Annotated[int, Field(ge=1, le=100), WHOLE] = 20
 
 
 class Wallpaper(Body):
@@ -190,12 +190,12 @@ class Send(Body):
 class History(Query):
     contact_id: QueryId = 0
     last_message_id: QueryId = 0
-    limit: Annotated[QueryInt, Field(ge=1, le=100)] = 10
+    limit: Annotated[int, Field(ge=1, le=100), WHOLE] = 10
 
 
 class Sync(Query):
     synced: QueryId = 0
-    limit: Annotated[QueryInt, Field(ge=5, le=50)] = 20
+    limit: Annotated[int, Field(ge=5, le=50), WHOLE] = 20
     last: QueryId = 0
 
 
@@ -223,7 +223,7 @@ class CallId(Query):
 
 class CallHistory(Query):
     last_call_id: QueryId = 0
-    limit: Annotated[QueryInt, Field(ge=1, le=100)] = 20
+    limit: Annotated[int, Field(ge=1, le=100), WHOLE] = 20
 
 
 class UploadForm(Body):

@@ -101,6 +101,30 @@ async def test_a_stalled_redis_refuses_in_time_and_goes_on_where_it_was(
     assert await other.acquire(GROUP, LONG) is None
 
 
+async def test_a_lease_that_was_asked_for_in_vain_is_not_nobodys(server: RedisServer, ground: RedisGround) -> None:
+    """Redis gives it when it goes on, though nobody waits any more: whoever asked has it when they ask again."""
+    bus, other = await ground.handle(), await ground.handle()
+    server.stall()
+    try:
+        with pytest.raises(BusUnavailable):
+            await bus.acquire(GROUP, LONG)
+    finally:
+        server.resume()
+    await until_available(bus)
+    assert isinstance(bus, RedisBus)
+    (holder,) = bus._leases._unsure.values()
+    await asyncio.to_thread(server.execute, "SET", bus._names.lease(GROUP), f"{holder} 7", "PX", 60_000)
+    assert await other.acquire(GROUP, LONG) is None
+    lease = await bus.acquire(GROUP, LONG)
+    assert lease is not None
+    assert lease.fence == 7
+    assert await lease.put("state", b"mine", LONG)
+    await lease.release()
+    again = await other.acquire(GROUP, LONG)
+    assert again is not None
+    assert again.fence > lease.fence
+
+
 async def test_a_redis_that_is_down_refuses_and_comes_back_empty(server: RedisServer, ground: RedisGround) -> None:
     bus, other = await ground.handle(), await ground.handle()
     lease = await bus.acquire(GROUP, LONG)

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from server.bus.interface import Post
+from server.calls.codec import Asked, Said, encode_said
 from server.calls.events import HangUp, Join
-from server.calls.names import MANAGER, call_group, replies_address
+from server.calls.names import MANAGER, STATE_KEY, call_group, replies_address
 from server.errors import ApiError, ErrorCode
 from server.model.enums import CallStatus, EndReason, UserState
 from server.wire.call import CallFrameType
@@ -114,14 +115,62 @@ async def test_the_next_owner_carries_out_what_the_last_one_owed() -> None:
         asked = asyncio.create_task(heir.hang_up(call_id, BEN))
         await pause()
         assert heir.world.state(call_id).status is CallStatus.END
-        assert not asked.done()
+        await asked  # granted, as it shows by the call's end
+        assert victim.told == []
         victim.kill()
-        await asked
-        await pause()
+        await pause(5.0)
         assert ann.frames[-1] == (CallFrameType.ENDED, f"{EndReason.REJECTED}")
         assert heir.told == [("handled", BEN, call_id), ("END", ANN, call_id), ("END", BEN, call_id)]
         assert victim.told == []
         assert heir.world.hub.survey("call:") == []
+
+
+@virtual
+async def test_who_leaves_in_the_moment_of_the_end_is_answered_at_once() -> None:
+    async with processes(2) as (here, there):
+        loop = asyncio.get_running_loop()
+        for delay in (0.0, 0.001, 0.002, 0.004):
+            call_id = await here.ready_call(ANN, BEN)
+            await here.join(call_id, ANN)
+
+            async def late(call_id: int = call_id, delay: float = delay) -> None:
+                await asyncio.sleep(delay)
+                await there.hang_up(call_id, BEN)
+
+            start = loop.time()
+            answers = await asyncio.gather(here.hang_up(call_id, ANN), late(), return_exceptions=True)
+            assert loop.time() - start < 0.2
+            assert not any(answers)
+
+
+@virtual
+async def test_a_state_that_can_not_be_read_is_taken_from_the_database() -> None:
+    """And keeps nobody from the other calls."""
+    async with processes(3) as (victim, *heirs):
+        call_ids = [await victim.ready_call(ANN, BEN), await victim.ready_call(4, 5)]
+        await victim.join(call_ids[0], ANN)
+        for garbage in (b"{garbage", b"[]", b'{"fence":1}'):
+            await victim.bus.put(call_group(call_ids[0]), STATE_KEY, garbage, 60.0)
+        victim.kill()
+        await pause(5.0)
+        for call_id in call_ids:
+            assert sum(call_id in heir.calls.managers for heir in heirs) == 1
+        await heirs[0].join(call_ids[0], BEN)
+        assert [member.state for member in heirs[0].world.state(call_ids[0]).members] == [UserState.ACCEPTED] * 2
+        for call_id, caller in zip(call_ids, (ANN, 4), strict=True):
+            await heirs[1].hang_up(call_id, caller)
+
+
+@virtual
+async def test_a_join_whose_person_was_told_that_it_failed_lets_the_phone_ring_on() -> None:
+    async with processes(1) as (here,):
+        call_id = await here.ready_call(ANN, BEN)
+        for until, state in ((-1, UserState.INVITED), (1000, UserState.ACCEPTED)):
+            asked = Asked(here.bus.process_id, 1, here.world.now() + until)
+            await here.bus.post([Post(call_group(call_id), encode_said(Said(Join(BEN), asked)), MANAGER)])
+            await pause()
+            assert here.calls.managers[call_id].call.members[1].state is state
+        await here.hang_up(call_id, ANN)
 
 
 @virtual
