@@ -29,6 +29,8 @@ _ASSETS = {
     ".svg", ".ttf", ".txt", ".wasm", ".webmanifest", ".webp", ".woff", ".woff2", ".xml",
 }  # fmt: skip
 """What ends so is a file, never a page that the frontend makes by itself."""
+_WELL_KNOWN = ".well-known"
+"""The one hidden directory that is meant for everybody (RFC 8615)."""
 _BUILT = "assets"
 """The directory whose files have their content's hash in the name, so that they never change."""
 
@@ -90,7 +92,7 @@ class Frontend:
 
     def _find(self, path: str) -> Path | None:
         """The file of that path below the root; hidden ones are none."""
-        if "\0" in path or any(part.startswith(".") for part in path.split("/")):
+        if "\0" in path or any(part.startswith(".") and part != _WELL_KNOWN for part in path.split("/")):
             return None
         try:
             found = (self._root / path).resolve()

@@ -23,6 +23,8 @@ def web_root(tmp_path: Path) -> Path:
     root = tmp_path / "web"
     (root / "assets").mkdir(parents=True)
     (root / ".git").mkdir()
+    (root / ".well-known").mkdir()
+    (root / ".well-known/security.txt").write_bytes(b"Contact: us")
     (root / "index.html").write_bytes(INDEX)
     (root / "logo.svg").write_bytes(b"<svg/>")
     (root / "assets/index-3f2a.js").write_bytes(SCRIPT)
@@ -62,6 +64,7 @@ async def _get(http: aiohttp.ClientSession, base: str, path: str) -> tuple[int, 
         ("/", INDEX, "text/html; charset=utf-8", "no-cache"),
         ("/index.html", INDEX, "text/html; charset=utf-8", "no-cache"),
         ("/logo.svg", b"<svg/>", "image/svg+xml", "no-cache"),
+        ("/.well-known/security.txt", b"Contact: us", "text/plain; charset=utf-8", "no-cache"),
         ("/assets/index-3f2a.js", SCRIPT, "text/javascript; charset=utf-8", "public, max-age=31536000, immutable"),
         ("/assets/font-77.woff2", b"font", "font/woff2", "public, max-age=31536000, immutable"),
     ],

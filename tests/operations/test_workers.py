@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,11 +15,11 @@ import pytest
 
 from tests.operations.test_metrics import read
 from tests.support.account import Account
-from tests.support.cluster import Cluster, open_cluster
+from tests.support.cluster import SECRET, Cluster, open_cluster
 from tests.support.mariadb import MariaDb
 from tests.support.notification import PATIENCE
 from tests.support.raw_http import END, RawHttp
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisServer, unique_prefix
 from tests.support.server import ServerProcess
 
 COUNT = 2
@@ -125,6 +126,36 @@ async def test_they_share_the_port_and_one_that_dies_is_replaced(cluster: Cluste
         assert "worker" in server.log()
     assert await server.terminate() == 0
     await _all_end(successors)
+
+
+async def test_they_can_share_an_embedded_database(
+    redis_server: RedisServer, tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    settings = {
+        "ICHAT_REDIS_HOST": redis_server.host,
+        "ICHAT_REDIS_PORT": str(redis_server.port),
+        "ICHAT_REDIS_PREFIX": unique_prefix(),
+        "ICHAT_JWT_SECRET": SECRET,
+    }
+    server = ServerProcess(tmp_path, settings, arguments=("--workers", str(COUNT)))
+    await server.start()
+    try:
+        workers = await _workers(server)
+        ann, ben = await Account.register(http, server.base), await Account.register(http, server.base)
+        contact = await ann.befriend(ben)
+        async with AsyncExitStack() as stack:
+            devices = [await stack.enter_async_context(ben.frontend()) for _ in range(SOCKETS)]
+            assert all(_connections(worker, server.port, psutil.CONN_ESTABLISHED) for worker in workers.values()), (
+                "each has some"
+            )
+            texts = {f"number {number}" for number in range(40)}
+            await asyncio.gather(*(ann.api.send(contact, text) for text in texts))
+            await asyncio.gather(*(device.wait_for_texts(texts) for device in devices))
+        assert await server.terminate() == 0
+        await _all_end(workers)
+        server.check_log()
+    finally:
+        server.stop()
 
 
 async def test_a_second_signal_ends_them_at_once(cluster: Cluster) -> None:
