@@ -278,7 +278,7 @@ class Calls(Section):
     """Users of one call: by default a whole group."""
     frames_per_second: Count = 500
     """More from a client, over ten seconds on end, and it is disconnected."""
-    characters_per_second: Count = 1_000_000
+    characters_per_second: Count = 10_000_000
     """The same for what the frames hold: it waits in memory for who is slow to read it."""
     queue: Count = 10_000
     """Messages that wait for one socket."""

@@ -47,6 +47,7 @@ class Session:
     """A session that this process serves. `run` is its writer; `confirmed` takes the client's pongs."""
 
     __slots__ = (
+        "_confirmed",
         "_confirming",
         "_cursor",
         "_hub",
@@ -65,6 +66,7 @@ class Session:
         self._hub = hub
         self._mailbox = mailbox
         self._cursor = cursor
+        self._confirmed = cursor
         self._seq = 0
         self._pings = 0
         self._confirming: _Asked | None = None
@@ -125,7 +127,7 @@ class Session:
                 continue
             self._seq = 0
             self._confirming = None
-            self._mailbox.ack(0, bookmark(self._cursor))
+            self._mailbox.ack(0, bookmark(self._confirmed))
             self._hub.repeat_hints((self,), self._told)
             self._hub.check_now((self,))
             return
@@ -188,6 +190,7 @@ class Session:
             return False
         self._confirming = None
         self._told = asked.moment
+        self._confirmed = asked.cursor
         self._mailbox.ack(asked.seq, bookmark(asked.cursor))
         if (asked.seq, asked.cursor) != (self._seq, self._cursor):  # more was sent since
             self._hub.confirm_soon(self)

@@ -358,7 +358,7 @@ async def test_a_subscription_that_does_not_come_about_leaves_no_connection(serv
 async def test_a_client_that_has_lost_sight_of_a_cluster_leaves_no_connection() -> None:
     """Its connections to the nodes that live are closed all the same."""
     with RedisCluster() as cluster:
-        link = Link(cluster.settings(timeout=TIMEOUT), None)
+        link = Link(cluster.settings(timeout=10.0), None)
         await link.start()
 
         async def write_everywhere() -> list[object]:

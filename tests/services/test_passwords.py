@@ -121,7 +121,7 @@ async def test_no_hash_is_made_on_the_event_loops_thread(passwords: Passwords, m
 
 
 async def test_a_server_with_too_much_to_hash_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    passwords = Passwords(Password(bcrypt_cost=COST, threads=1))
+    passwords = Passwords(Password(bcrypt_cost=COST, threads=1, queue=200))
     go_on = threading.Event()
     real = bcrypt.hashpw
 

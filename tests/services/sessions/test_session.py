@@ -190,14 +190,18 @@ class TestAcknowledging:
     async def test_only_the_answer_to_the_last_ping_confirms(
         self, sessions: SessionHub, hub: MemoryHub, send: Send, ben: int
     ) -> None:
-        """Neither one that nobody asked for, nor one to a ping from before the bus forgot everything."""
+        """Neither one that nobody asked for, nor one to a ping from before the bus forgot everything; nor does the bus'
+        forgetting confirm what was on the way."""
         async with connected(sessions, ben, answers=False) as device:
             await send(1)
             await until(lambda: device.pings == 1)
             first = device.asked
             assert not device.pong(b"")
-            assert not device.pong(b"nonsense")
             hub.flush()
+            await until(lambda: any(box.note for box in hub.boxes(f"user:{ben}").values()))
+            (box,) = hub.boxes(f"user:{ben}").values()
+            assert box.note == b"0"
+            assert not device.pong(b"nonsense")
             await send(1)
             await until(lambda: device.deliveries == [1, 2] and device.pings == 2)
             assert not device.pong(first)
