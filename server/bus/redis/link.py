@@ -1,6 +1,7 @@
 """The connections to Redis, whatever its mode: commands and scripts within a time limit, with one kind of failure."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -46,6 +47,9 @@ class Link:
         self.on_trouble: Callable[[], None] = _nothing
         self._options = _options(settings)
         self._turns = asyncio.Semaphore(_CONNECTIONS)
+        self._closed = False
+        self._under_way = 0
+        self._idle = asyncio.Event()
         self._sentinel: Sentinel | None = None
         self._client: Redis | RedisCluster = self._connect()
         share_context(self._client)
@@ -106,13 +110,24 @@ class Link:
         await self.command("PING", operation="ping")
 
     async def close(self) -> None:
+        self._closed = True
+        await self._disconnect()
+        if self._under_way:
+            # what was under way finds its connection closed, and may have made another one meanwhile
+            self._idle.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._timeout + 1.0):
+                    await self._idle.wait()
+            await self._disconnect()
+        await asyncio.sleep(0)  # what was cut off in the middle of a request closes in the loop's next turn
+        if self._sentinel is not None:
+            await self._sentinel.aclose()
+
+    async def _disconnect(self) -> None:
         await self._client.aclose()
         if isinstance(self._client, RedisCluster):  # one that would look for its nodes anew has closed nothing by that
             for nodes in ("nodes_cache", "startup_nodes"):
                 await self._client.nodes_manager.aclose(nodes)
-        await asyncio.sleep(0)  # what was cut off in the middle of a request closes in the loop's next turn
-        if self._sentinel is not None:
-            await self._sentinel.aclose()
 
     async def command(self, *parts: Argument, operation: str) -> Any:
         """Raises BusUnavailable."""
@@ -156,7 +171,10 @@ class Link:
             return await self._client.execute_command("EVAL", script.text, keys, *arguments)
 
     async def _timed(self, operation: str, work: Callable[[], Any]) -> Any:
+        if self._closed:
+            raise BusUnavailable(f"{operation}: closed")
         start = time.perf_counter()
+        self._under_way += 1
         try:
             async with asyncio.timeout(self._timeout), self._turns:
                 return await work()
@@ -167,6 +185,9 @@ class Link:
             self.on_trouble()
             raise BusUnavailable(f"{operation}: {error}") from error
         finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
             if self._times is not None:
                 self._times(operation).observe(time.perf_counter() - start)
 
