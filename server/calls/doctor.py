@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from server.bus.interface import Bus
-from server.calls.codec import Record, decode_record
+from server.calls.codec import Record, Unreadable, decode_record
 from server.calls.names import CALL_PREFIX, INBOX_TTL, MANAGER, STATE_KEY, call_of, seat_name
 from server.calls.state import CallState, Rules, is_durable, next_deadline
 from server.clock import epoch_millis
@@ -83,7 +83,7 @@ async def look_at_bus(bus: Bus) -> dict[int, OnBus]:
 def _record(data: bytes | None) -> Record | None:
     try:
         return None if data is None else decode_record(data)
-    except (ValueError, TypeError, KeyError):
+    except Unreadable:
         return None
 
 

@@ -11,17 +11,11 @@ from typing import Self
 _PATIENCE = 10.0
 
 
-class PrivateServer(ABC):
-    """One server process. As a context manager it is started, and removed at the end.
+class Private(ABC):
+    """Something that the tests start for themselves. As a context manager it is started, and removed at the end.
 
     Everything blocks; inside an event loop call it through `asyncio.to_thread`.
     """
-
-    stop_timeout = 10.0
-    """Seconds after which one that is told to stop is killed."""
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -41,6 +35,16 @@ class PrivateServer(ABC):
     @abstractmethod
     def remove(self) -> None:
         """End it, whatever its state, and delete what it left."""
+
+
+class PrivateServer(Private):
+    """One server process."""
+
+    stop_timeout = 10.0
+    """Seconds after which one that is told to stop is killed."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def running(self) -> bool:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import redis
@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from server.config.settings import Redis
 from tests.support.certificate import Certificate
-from tests.support.process import PrivateServer
+from tests.support.process import Private, PrivateServer
 from tests.support.server import free_port
 
 _START_TIMEOUT = 30.0
@@ -205,7 +205,7 @@ class _CommandCounter:
         self._socket.close()
 
 
-class RedisCluster:
+class RedisCluster(Private):
     """Three masters that share the slots, without replicas."""
 
     def __init__(self, *, password: str = "", tls: bool = False) -> None:
@@ -223,20 +223,12 @@ class RedisCluster:
             *("--cluster-require-full-coverage", "no", "--tls-cluster", "yes" if tls else "no"),
         ]
 
-    def __enter__(self) -> Self:
-        try:
-            for node in self.nodes:
-                node.launch()
-            for node in self.nodes:
-                node.wait_ready()
-            self._create()
-        except BaseException:
-            self.remove()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
+    def start(self) -> None:
+        for node in self.nodes:
+            node.launch()
+        for node in self.nodes:
+            node.wait_ready()
+        self._create()
 
     def _create(self) -> None:
         addresses = [node.address for node in self.nodes]
@@ -280,7 +272,7 @@ class RedisCluster:
             node.remove()
 
 
-class RedisSentinels:
+class RedisSentinels(Private):
     """A master and a replica, watched by three sentinels that replace the master when it is gone."""
 
     def __init__(self) -> None:
@@ -288,22 +280,14 @@ class RedisSentinels:
         self.replica = RedisServer(options=["--replicaof", self.master.host, str(self.master.port)])
         self.sentinels = [_Sentinel() for _ in range(SENTINELS)]
 
-    def __enter__(self) -> Self:
-        try:
-            self.master.start()
-            self.replica.start()
-            wait_until(lambda: "online" in str(self.master.execute("INFO", "REPLICATION")), "the replica is in sync")
-            for sentinel in self.sentinels:
-                sentinel.watch(self.master)
-            for sentinel in self.sentinels:
-                wait_until(lambda s=sentinel: s.ready(), "the sentinels know each other")  # type: ignore[misc]
-        except BaseException:
-            self.remove()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
+    def start(self) -> None:
+        self.master.start()
+        self.replica.start()
+        wait_until(lambda: "online" in str(self.master.execute("INFO", "REPLICATION")), "the replica is in sync")
+        for sentinel in self.sentinels:
+            sentinel.watch(self.master)
+        for sentinel in self.sentinels:
+            wait_until(lambda s=sentinel: s.ready(), "the sentinels know each other")  # type: ignore[misc]
 
     def settings(self, *, prefix: str | None = None, timeout: float = 2.0) -> Redis:
         nodes = tuple(sentinel.address for sentinel in self.sentinels)
